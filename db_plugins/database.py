@@ -1,0 +1,312 @@
+"""``connect`` and ``Database``: the one object a program holds.
+
+    connect(…) ── settings checked ──> Database ── first use ──> Engine, models, Connection
+
+A Database may be shared by threads. Calls on it join a transaction only in the thread and task that opened it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from . import config
+from .errors import ConfigError, EngineError, UnsupportedOperationError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from .config import Settings
+    from .engine import Capability, Connection, Engine, Health
+    from .models import ModelInfo
+    from .query import BaseQuery
+    from .runner import Runner
+
+__all__ = ["Database", "connect"]
+
+T = TypeVar("T")
+M = TypeVar("M")
+
+#: Connections made before a fork. They belong to the parent: closing one here would end the parent's conversation.
+_inherited: list[Any] = []
+
+
+def connect(
+    target: str | Mapping[str, Any] | None = None,
+    *,
+    models: Sequence[Any] | None = None,
+    settings: Any = None,
+) -> Database:
+    """A Database by entry name, by URL, from one entry as a dict, or (without an argument) the default entry.
+
+    ``models`` (classes or ``"module"``, ``"module:Class"``) take the place of the settings' MODELS; ``settings`` is a
+    path, a module or a dict holding ``DB_CONFIG``, in place of the search for ``settings.py``. Nothing is connected
+    yet. Raises ConfigError with every problem found, EngineNotFoundError, PluginLoadError.
+
+        with db_plugins.connect("sqlite:///stars.db", models=[Star]) as db:
+            db.create_all()
+    """
+    return Database(*config.resolve(target, models=models, settings=settings))
+
+
+class ModelSource(Protocol):
+    """Loads the models when they are first needed."""
+
+    def __call__(self) -> Sequence[type]: ...
+
+
+class Database:
+    """One database. Made by ``connect``; a context manager that closes itself.
+
+    ``tx`` of ``with db.transaction() as tx`` is a Database too, bound to the transaction.
+    """
+
+    def __init__(self, settings: Settings, load_models: ModelSource) -> None:
+        self._settings = settings
+        self._load_models = load_models
+        self._lock = threading.RLock()
+        self._root: Runner | None = None
+        self._connection: Connection | None = None
+        self._pid = os.getpid()
+        self._bound: Runner | None = None
+        self._joined: ContextVar[_Joined | None] = ContextVar(f"db_plugins_{settings.name}", default=None)
+
+    # -- what it is ------------------------------------------------------------------------------------------------
+
+    @property
+    def name(self) -> str:
+        """The entry's name."""
+        return self._settings.name
+
+    @property
+    def engine(self) -> str:
+        """The engine as in ENGINE: ``"postgresql"``."""
+        return self._engine.name
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """What the engine claims."""
+        return self._engine.capabilities
+
+    @property
+    def native(self) -> Any:
+        """The driver's own object: the SQLAlchemy Engine, the pymongo Database; in a transaction its Connection or
+        ClientSession."""
+        return self._runner().connection.native
+
+    @property
+    def _engine(self) -> Engine:
+        return self._root_runner().engine
+
+    def __repr__(self) -> str:
+        return f"<Database {self.name!r}: {self._settings.engine}>"
+
+    # -- queries and transactions ----------------------------------------------------------------------------------
+
+    def query(self, model: type[M]) -> BaseQuery[M]:
+        """A query of one model. Raises InvalidValueError for what is not a mapped class."""
+        from .query import BaseQuery
+
+        return BaseQuery(self._runner, self._root_runner().reader(model))
+
+    @contextmanager
+    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> Iterator[Database]:
+        """All of the block is committed at its end, or nothing of it if an exception leaves the block.
+
+        Yields a Database bound to the transaction; on it, ``transaction()`` is a savepoint. Raises
+        UnsupportedOperationError where the engine or the server has no transactions.
+        """
+        if isolation not in ("snapshot", "serializable"):
+            raise UnsupportedOperationError(
+                f"there is no isolation {isolation!r}",
+                hint="leave it out (one snapshot), or use 'serializable'",
+            )
+        with self._runner().transaction(isolation, read_only=read_only) as runner:
+            bound = Database(self._settings, self._load_models)
+            bound._root = self._root_runner()
+            bound._bound = runner
+            token = self._joined.set(_Joined.here(runner))
+            try:
+                yield bound
+            finally:
+                self._joined.reset(token)
+
+    def run_transaction(self, fn: Callable[[Database], T], retries: int = 10) -> T:
+        """``fn(tx)`` in a transaction, run again after errors that are ``retryable``, at most ``retries`` times."""
+        for attempt in range(retries + 1):
+            try:
+                with self.transaction() as tx:
+                    return fn(tx)
+            except EngineError as error:
+                if not error.retryable or attempt == retries or self._bound is not None:
+                    raise
+                time.sleep(random.random() * min(0.005 * 2**attempt, 0.2))
+        raise AssertionError("unreachable")
+
+    # -- tables and health -----------------------------------------------------------------------------------------
+
+    def create_all(self) -> None:
+        """Make what is missing: the models' tables or collections, their indexes, their link tables. Keeps rows."""
+        from .models import association_tables
+
+        models = self._models()
+        with self._runner().errors():
+            self._storage().create(_own_tables(models), association_tables(models))
+
+    def drop_all(self, force: bool = False) -> None:
+        """Drop the models' own tables. Raises UnsupportedOperationError while one holds rows, unless ``force``."""
+        from .models import association_tables
+
+        models = _own_tables(self._models())
+        if not force:
+            with self._runner().errors():
+                there = self._storage().existing()
+            filled = [m.name for m in models if m.store in there and self.query(m.cls).exists()]
+            if filled:
+                raise UnsupportedOperationError(
+                    f"{', '.join(filled)} still hold rows in {self.name!r}",
+                    hint="drop_all(force=True) drops them too",
+                )
+        with self._runner().errors():
+            self._storage().drop(models, association_tables(models))
+
+    def ping(self) -> Health:
+        """Reach the server and look for the models. Makes nothing. Raises ServerUnreachableError and its kin."""
+        from .engine import Health
+
+        models = self._models(required=False)
+        runner = self._runner()
+        with runner.errors():
+            storage = self._storage()
+            began = time.perf_counter()
+            version = storage.version()
+            latency = time.perf_counter() - began
+            there = storage.existing()
+            details = dict(storage.details())
+        absent = tuple(m.name for m in models if m.store not in there)
+        return Health(
+            ok=not absent,
+            latency=latency,
+            version=version,
+            models=tuple(m.name for m in models if m.store in there),
+            missing=(*absent, *details.pop("missing", ())),
+            **details,
+        )
+
+    def close(self) -> None:
+        """Give the connections back. The Database may be used again: it connects anew."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            if connection is not None and self._pid == os.getpid():
+                connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # -- at first use ----------------------------------------------------------------------------------------------
+
+    def _runner(self) -> Runner:
+        """The runner of this moment: the bound one, the transaction's of this thread and task, or the shared one."""
+        if self._bound is not None:
+            return self._bound
+        joined = self._joined.get()
+        if joined is None or joined.thread != threading.get_ident() or joined.runner.block.ended:  # type: ignore[union-attr]
+            return self._root_runner()
+        if joined.task is not _current_task():
+            raise UnsupportedOperationError(
+                f"a task started inside a transaction of {self.name!r} uses db",
+                hint="hand it tx: `with db.transaction() as tx`",
+            )
+        return joined.runner
+
+    def _root_runner(self) -> Runner:
+        if self._root is None:
+            with self._lock:
+                if self._root is None:
+                    from .registry import load_engine
+                    from .runner import Runner
+
+                    engine_class = load_engine(self._settings.plugin).choose(self._settings)
+                    self._root = Runner(engine_class(self._settings), self._connected)
+        return self._root
+
+    def _connected(self) -> Connection:
+        if self._connection is not None and self._pid == os.getpid():
+            return self._connection
+        with self._lock:
+            if self._pid != os.getpid():
+                _inherited.append(self._connection)
+                self._connection, self._pid = None, os.getpid()
+            if self._connection is None:
+                self._connection = self._engine.connect(self._settings)
+            return self._connection
+
+    def _storage(self) -> Any:
+        from .engine import SupportsStorage
+
+        connection = self._runner().connection
+        if not isinstance(connection, SupportsStorage):
+            raise UnsupportedOperationError(
+                f"{self.engine} cannot make or look up tables here",
+                hint="call it on the Database, outside transactions",
+            )
+        return connection
+
+    def _models(self, *, required: bool = True) -> list[ModelInfo]:
+        """The models of this database, each checked to fit its engine."""
+        runner = self._root_runner()
+        models = [runner.reader(model).model for model in self._load_models()]
+        if required and not models:
+            raise ConfigError(
+                f"no models are known for {self.name!r}",
+                hint='name them in MODELS = ["app.models"], or connect(models=[…])',
+            )
+        return models
+
+
+class _Joined:
+    """A transaction and where it was opened."""
+
+    __slots__ = ("runner", "task", "thread")
+
+    def __init__(self, runner: Runner, thread: int, task: Any) -> None:
+        self.runner = runner
+        self.thread = thread
+        self.task = task
+
+    @classmethod
+    def here(cls, runner: Runner) -> _Joined:
+        return cls(runner, threading.get_ident(), _current_task())
+
+
+def _current_task() -> Any:
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is None:  # nobody imported it, so no task runs
+        return None
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
+
+
+def _own_tables(models: Sequence[ModelInfo]) -> list[ModelInfo]:
+    """One model for each table: the classes of one single-table inheritance share theirs."""
+    by_table: dict[Any, ModelInfo] = {}
+    for info in models:
+        known = by_table.get(info.table)
+        if known is None or issubclass(known.cls, info.cls):
+            by_table[info.table] = info
+    return list(by_table.values())

@@ -1,0 +1,305 @@
+"""The seam: all that an engine plugin implements, small enough to hold in one hand.
+
+    Engine      pure: QuerySpec → Compiled, driver exception → our error. Does no I/O.
+    Connection  short: runs what was compiled. Shared by threads, any pool inside.
+    roles       SupportsStorage, SupportsTransactions: powers with methods, asked with isinstance
+    Capability  powers that only change what is legal
+
+A first engine is a copy of ``db_plugins/testing/memory.py``. Every verb of the query is written once in the core over
+these few methods; ``evaluate`` finishes what ``compile`` left over.
+"""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from .config import Settings
+from .errors import DbPluginsError, UnsupportedError, UnsupportedFilterError
+from .evaluation import evaluate
+from .nodes import Node, Operand
+from .spec import QuerySpec
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from .models import Field, Limits, ModelInfo
+
+__all__ = [
+    "BulkResult",
+    "Capability",
+    "Compiled",
+    "Conflict",
+    "Connection",
+    "Engine",
+    "Health",
+    "QuerySpec",
+    "Settings",
+    "SupportsStorage",
+    "SupportsTransactions",
+    "TransactionConnection",
+    "evaluate",
+]
+
+
+class Capability(enum.StrEnum):
+    """What cannot be emulated, and so is claimed or refused."""
+
+    WRITE = "WRITE"
+    UNIQUE = "UNIQUE"
+    FOREIGN_KEYS = "FOREIGN_KEYS"
+    TRANSACTIONS = "TRANSACTIONS"
+    SAVEPOINTS = "SAVEPOINTS"
+    SERIALIZABLE = "SERIALIZABLE"
+    SESSIONS = "SESSIONS"
+    MIGRATIONS = "MIGRATIONS"
+    NATIVE_ASYNC = "NATIVE_ASYNC"
+    MICROSECONDS = "MICROSECONDS"
+    EXACT_DECIMAL = "EXACT_DECIMAL"
+    INFINITY = "INFINITY"
+    UNICODE_CASE = "UNICODE_CASE"
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A spec in the engine's own words.
+
+    ``residual`` is the part of the condition that this engine cannot say: the core filters the fetched rows with it.
+    ``sorted`` is False if the engine left the order to the core. In either case the engine must also have left out
+    limit and offset. ``text`` is the statement as ``explain()`` shows it.
+    """
+
+    spec: QuerySpec
+    native: Any
+    residual: Node | None = None
+    sorted: bool = True
+    text: str = ""
+
+    @property
+    def is_whole(self) -> bool:
+        """Does the engine do all of it?"""
+        return self.residual is None and self.sorted
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """What an insert does with a row whose ``key`` is there already: ``"ignore"`` it, or ``"update"`` these columns."""
+
+    action: str
+    key: tuple[Field, ...]
+    update: Mapping[Field, Operand] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class BulkResult:
+    """What a bulk write did; ``inserted + updated + ignored`` is the number of rows given.
+
+    ``keys`` are the primary keys of the stored rows, in the order given, if ``return_keys`` was asked. ``rows`` is for
+    engines: the stored rows, in the order of the ``returning`` columns.
+    """
+
+    inserted: int = 0
+    updated: int = 0
+    ignored: int = 0
+    keys: tuple[Any, ...] = ()
+    rows: Sequence[tuple[Any, ...]] = field(default=(), repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """What ``ping()`` found. ``latency`` is in seconds; ``models`` and ``missing`` are model names.
+
+    ``missing`` also lists, as ``CAPABILITY: reason``, what this very server lacks of what the engine claims. ``pool``
+    and ``revision`` are of SQL engines: connections ``in_use`` of ``size``, and the migration applied last.
+    """
+
+    ok: bool
+    latency: float
+    version: str = ""
+    models: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    pool: Mapping[str, int] | None = None
+    revision: str | None = None
+
+
+class Engine(ABC):
+    """One kind of database. Pure: an Engine compiles and classifies, and only ``connect`` reaches out.
+
+    ``name`` is the engine as the user writes it in ``ENGINE``. ``capabilities`` holds what this engine claims.
+    ``settings_class`` may add keys of the plugin's own (see ``db_plugins.config``).
+    """
+
+    name: str = ""
+    capabilities: frozenset[Capability] = frozenset()
+    settings_class: ClassVar[type[Settings]] = Settings
+    #: Digits for which this engine's Decimal is exact; ``None`` for as many as the column has.
+    decimal_digits: int | None = None
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.name = self.name or settings.engine
+
+    @classmethod
+    def choose(cls, settings: Settings) -> type[Engine]:
+        """The class for these settings: a plugin that answers to several names may return a subclass for each."""
+        return cls
+
+    @abstractmethod
+    def compile(self, spec: QuerySpec) -> Compiled:
+        """Say the spec in the engine's words. Pure. Called once for each read, update and delete.
+
+        Must understand ``==`` and ``In`` on the primary key, alone; everything else may be left in ``residual``.
+        """
+
+    @abstractmethod
+    def classify(self, exc: Exception) -> DbPluginsError | None:
+        """Our error for a driver's exception, decided by its code; ``None`` if it is not this driver's. Pure."""
+
+    @abstractmethod
+    def connect(self, settings: Settings) -> Connection:
+        """Make the connection (and its pool). May be lazy itself. Called once per Database and process."""
+
+    def check_model(self, info: ModelInfo) -> None:
+        """Raise UnsupportedError, naming the attribute, for a model this engine cannot hold. Called at first use.
+
+        The default accepts what is portable; an engine that speaks SQLAlchemy's own types accepts more.
+        """
+        refuse_unportable(info, self.name)
+
+    def explain(self, query: Compiled) -> str:
+        """The statement as ``BaseQuery.explain()`` shows it."""
+        return query.text or repr(query.native)
+
+    def check_native(self, condition: Any) -> None:
+        """Raise for a ``filter_native`` condition this engine cannot take. The default takes none."""
+        raise UnsupportedFilterError(
+            f"{self.name} takes no native condition of type {type(condition).__name__}",
+            hint="use filter(), which works on every engine",
+        )
+
+    def limits(self) -> Limits:
+        """The bounds that value checks heed, from the capabilities."""
+        from .models import Limits
+
+        return Limits(
+            microseconds=Capability.MICROSECONDS in self.capabilities,
+            infinity=Capability.INFINITY in self.capabilities,
+            decimal_digits=self.decimal_digits,
+        )
+
+
+def refuse_unportable(info: ModelInfo, engine: str) -> None:
+    """Refuse columns that only a SQL server can fill or hold."""
+    from .models import Kind
+
+    for column in info.fields:
+        if column.kind is Kind.NATIVE and column.to_stored is None:
+            raise UnsupportedError(
+                f"{column.label} has the type {type(column.sql_type).__name__}, which {engine} cannot hold",
+                hint="use a portable type (String, Integer, Float, Numeric, JSON, DateTime, Uuid, …)",
+            )
+        if column.server_default or column.server_onupdate:
+            raise UnsupportedError(
+                f"{column.label} is filled by the server, which {engine} cannot do",
+                hint="give it a Python-side default= or onupdate=, which works on every engine",
+            )
+
+
+class Connection(ABC):
+    """The way to one database. Shared by threads; every call is its own and has committed when it returns.
+
+    Rows are tuples of Python values in the order of the columns asked for. A driver's exception may leave any method:
+    the core wraps it with ``Engine.classify``.
+    """
+
+    @abstractmethod
+    def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        """The rows, in lists of about ``batch`` (``None``: as is fastest for all), in the order of ``spec.columns``."""
+
+    @abstractmethod
+    def count(self, query: Compiled) -> int:
+        """How many rows, heeding limit and offset. Never called with a residual."""
+
+    @abstractmethod
+    def insert(
+        self,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        rows: Sequence[tuple[Any, ...]],
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> BulkResult:
+        """Store rows whose values are in the order of ``given``; all or nothing where TRANSACTIONS is claimed.
+
+        Number the model's numbered key when it is not in ``given``, and move the numbering past keys that are. With
+        ``returning`` the result's ``rows`` are the stored rows, in the order given.
+        """
+
+    @abstractmethod
+    def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
+        """Set these columns in the query's rows; returns the rows that matched. Never called with a residual."""
+
+    @abstractmethod
+    def delete(self, query: Compiled) -> int:
+        """Delete the query's rows; returns how many. Never called with a residual."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give everything back. Never raises; may be called twice."""
+
+    @property
+    def native(self) -> Any:
+        """The driver's own object: what ``Database.native`` gives."""
+        return None
+
+
+class SupportsStorage(ABC):
+    """A role of Connection: makes and drops what models need."""
+
+    @abstractmethod
+    def create(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
+        """Make the tables or collections that are missing, with their indexes. Keeps rows; repeatable."""
+
+    @abstractmethod
+    def drop(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
+        """Drop these models' own tables, as far as they exist."""
+
+    @abstractmethod
+    def existing(self) -> set[str]:
+        """The names of the tables or collections that are there."""
+
+    @abstractmethod
+    def version(self) -> str:
+        """The server's version. Reaches the server; makes nothing."""
+
+    def details(self) -> dict[str, Any]:
+        """More for ``Health``: ``pool``, ``revision``, ``missing``. May be left out."""
+        return {}
+
+
+class SupportsTransactions(ABC):
+    """A role of Connection: several calls as one."""
+
+    @abstractmethod
+    def begin(self, isolation: str = "snapshot", *, read_only: bool = False) -> TransactionConnection:
+        """Begin a transaction. ``isolation`` is ``"snapshot"``, ``"serializable"``, or ``"batch"`` for the batches of
+        one bulk write: the weakest under which they are all or nothing."""
+
+
+class TransactionConnection(Connection):
+    """A Connection bound to a transaction, used by one call at a time. ``close`` without ``commit`` rolls back."""
+
+    @abstractmethod
+    def commit(self) -> None:
+        """Make it lasting. After it, and after ``rollback``, only ``close`` is called."""
+
+    @abstractmethod
+    def rollback(self) -> None:
+        """Undo it."""
+
+    def savepoint(self) -> TransactionConnection:
+        """A nested transaction. Called only where SAVEPOINTS is claimed."""
+        raise NotImplementedError(f"{type(self).__name__} claims SAVEPOINTS and has no savepoint()")

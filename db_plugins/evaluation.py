@@ -1,0 +1,143 @@
+"""What every node means, in plain Python: the reference that all engines are compared with.
+
+``evaluate(node, row)`` is MemoryEngine's own evaluator, and the core finishes with it what an engine's ``compile``
+leaves over. A row is a mapping from attribute name to value; NULL is ``None``.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+from functools import singledispatch
+from typing import TYPE_CHECKING, Any
+
+from .nodes import Always, And, Column, Compare, In, IsNull, Node, Operand, Or, Value
+
+if TYPE_CHECKING:
+    from .spec import Order
+
+__all__ = ["compute", "evaluate", "sort_rows"]
+
+Row = Mapping[str, Any]
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "==": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+@singledispatch
+def evaluate(node: Node, row: Row) -> bool:
+    """Is the node TRUE for this row?
+
+    >>> evaluate(Always(True), {})
+    True
+    """
+    raise TypeError(f"no meaning for {type(node).__name__}")
+
+
+@evaluate.register
+def _(node: Compare, row: Row) -> bool:
+    left, right = compute(node.left, row), compute(node.right, row)
+    if left is None or right is None:
+        return False
+    return _COMPARE[node.op](_comparable(left), _comparable(right))
+
+
+@evaluate.register
+def _(node: In, row: Row) -> bool:
+    value = compute(node.operand, row)
+    return value is not None and (value in node.values) is not node.negated
+
+
+@evaluate.register
+def _(node: IsNull, row: Row) -> bool:
+    return (compute(node.operand, row) is None) is not node.negated
+
+
+@evaluate.register
+def _(node: And, row: Row) -> bool:
+    return all(evaluate(part, row) for part in node.parts)
+
+
+@evaluate.register
+def _(node: Or, row: Row) -> bool:
+    return any(evaluate(part, row) for part in node.parts)
+
+
+@evaluate.register
+def _(node: Always, row: Row) -> bool:
+    return node.truth
+
+
+def compute(operand: Operand, row: Row) -> Any:
+    """The operand's value for this row."""
+    if isinstance(operand, Column):
+        return row[operand.field.name]
+    if isinstance(operand, Value):
+        return operand.value
+    left, right = compute(operand.left, row), compute(operand.right, row)
+    if left is None or right is None:
+        return None
+    return _ARITHMETIC[operand.op](*_same_kind(left, right))
+
+
+def _same_kind(left: Any, right: Any) -> tuple[Any, Any]:
+    # Decimal and float do not mix in Python; in a database the float wins.
+    if isinstance(left, float) and isinstance(right, Decimal):
+        return left, float(right)
+    if isinstance(left, Decimal) and isinstance(right, float):
+        return float(left), right
+    return left, right
+
+
+def _true_division(left: Any, right: Any) -> Any:
+    return None if right == 0 else left / right
+
+
+def _floor_division(left: Any, right: Any) -> Any:
+    if right == 0:
+        return None
+    if isinstance(left, Decimal) or isinstance(right, Decimal):
+        return Decimal(math.floor(Decimal(left) / Decimal(right)))
+    return left // right
+
+
+_ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "/": _true_division,
+    "//": _floor_division,
+}
+
+
+def _comparable(value: Any) -> Any:
+    """Enum members are ordered by name; everything else as Python orders it (text by code point)."""
+    return value.name if isinstance(value, enum.Enum) else value
+
+
+def sort_rows(rows: list[Any], order: Sequence[Order], get: Callable[[Any, str], Any]) -> list[Any]:
+    """Rows in this order; ``get(row, attribute)`` reads a value. Stable, NULLs where each term says."""
+    result = list(rows)
+    for term in reversed(order):
+        name = term.field.name
+
+        def key(
+            row: Any, name: str = name, first: bool = term.nulls_first, down: bool = term.descending
+        ) -> Any:
+            value = get(row, name)
+            if value is None:
+                # reverse=True turns the flag round as well.
+                return (first is down, 0)
+            return (first is not down, _comparable(value))
+
+        result.sort(key=key, reverse=term.descending)
+    return result

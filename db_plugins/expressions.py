@@ -1,0 +1,400 @@
+"""SQLAlchemy's expressions become filter nodes; what has no meaning that holds on every engine is refused by name.
+
+``Reader`` walks an expression once. Two rules by node class, ``predicate`` and ``operand``, each with a base rule that
+raises, so that nothing unknown can be dropped silently; the operators are one table each. Every literal is checked
+against the column it meets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from decimal import Decimal
+from functools import singledispatchmethod
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.sql import operators
+from sqlalchemy.sql.elements import (
+    AsBoolean,
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    ClauseElement,
+    ExpressionClauseList,
+    False_,
+    Grouping,
+    Label,
+    Null,
+    True_,
+    UnaryExpression,
+)
+
+from .errors import InvalidValueError, UnsupportedFilterError
+from .models import Field, Kind, Limits, ModelInfo, make_checker
+from .models.values import plain
+from .nodes import (
+    Always,
+    Arithmetic,
+    Column,
+    Compare,
+    In,
+    IsNull,
+    Node,
+    Operand,
+    Or,
+    Value,
+    all_of,
+    any_of,
+    negate,
+)
+from .spec import Order
+
+__all__ = ["Reader"]
+
+_COMPARISONS: dict[Any, str] = {
+    operators.eq: "==",
+    operators.ne: "!=",
+    operators.lt: "<",
+    operators.le: "<=",
+    operators.gt: ">",
+    operators.ge: ">=",
+}
+_ARITHMETIC: dict[Any, str] = {
+    operators.add: "+",
+    operators.sub: "-",
+    operators.mul: "*",
+    operators.truediv: "/",
+    operators.floordiv: "//",
+}
+#: Kinds without an order of their own.
+_UNORDERED = {
+    Kind.ENUM: "by ==, !=, in_ and not_in",
+    Kind.BOOLEAN: "by == and is_",
+    Kind.JSON: "by its paths",
+}
+_NUMBERS = {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL}
+_FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
+
+
+@dataclass
+class Reader:
+    """Reads expressions for one model and one engine (its name is for messages, its limits for values)."""
+
+    model: ModelInfo
+    engine: str
+    limits: Limits
+    _checkers: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
+
+    # -- what the query asks ---------------------------------------------------------------------------------------
+
+    def condition(self, expression: Any) -> Node:
+        """The node of one argument of ``filter``."""
+        return self.predicate(_element(expression, self.engine))
+
+    def equals(self, name: str, value: Any) -> Node:
+        """``name=value``; ``None`` means IS NULL."""
+        column = self.model.field(name)
+        if value is None:
+            return IsNull(Column(column))
+        if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+            raise InvalidValueError(
+                f"{column.label} is compared with an expression", hint=f"write filter({column.label} == …)"
+            )
+        return self._compare("==", Column(column), self._literal(value, Column(column), value))
+
+    def order(self, term: Any) -> Order:
+        """One argument of ``order_by``: a column, ``.desc()``, ``.nulls_last()``…, or a name with an optional ``-``."""
+        if isinstance(term, str):
+            descending = term.startswith("-")
+            return self._order(self.model.field(term.removeprefix("-")), descending, None)
+        element = _element(term, self.engine)
+        descending = False
+        nulls_first: bool | None = None
+        while isinstance(element, UnaryExpression) and element.modifier in _MODIFIERS:
+            what, flag = _MODIFIERS[element.modifier]
+            if what == "nulls":
+                nulls_first = flag
+            else:
+                descending = flag
+            element = element.element
+        found = self.operand(element)
+        if not isinstance(found, Column):
+            raise self._unsupported(element, "order by columns of the model")
+        return self._order(found.field, descending, nulls_first)
+
+    def _order(self, column: Field, descending: bool, nulls_first: bool | None) -> Order:
+        if column.kind is Kind.JSON:
+            raise UnsupportedFilterError(
+                f"{self.engine}: {column.label} is JSON, which has no order", hint="order by a plain column"
+            )
+        return Order(column, descending, not descending if nulls_first is None else nulls_first)
+
+    def assigned(self, column: Field, value: Any) -> Operand:
+        """The value that ``update`` writes to a column: a checked literal or arithmetic on columns of the row."""
+        if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
+            result = self.operand(_element(value, self.engine))
+            if isinstance(result, Value):
+                return Value(self.check(column, result.value), column)
+            kinds = {f.kind for f in _fields(result)}
+            if (isinstance(result, Column) and result.field.kind is not column.kind) or (
+                isinstance(result, Arithmetic) and not (column.kind in _NUMBERS and kinds <= _NUMBERS)
+            ):
+                raise InvalidValueError(
+                    f"{column.label} takes {column.kind.value}, not what this expression gives"
+                )
+            return result
+        return Value(self.check(column, value), column)
+
+    def check(self, column: Field, value: Any) -> Any:
+        """A value that is to be written."""
+        if column not in self._checkers:
+            self._checkers[column] = make_checker(column, self.limits)
+        return self._checkers[column](value)
+
+    def literal(self, column: Field, value: Any) -> Any:
+        """A value that a column is compared with."""
+        return make_checker(column, self.limits, in_filter=True)(value)
+
+    # -- predicates ------------------------------------------------------------------------------------------------
+
+    @singledispatchmethod
+    def predicate(self, expression: Any) -> Node:
+        """The node of an expression that is true or false."""
+        raise self._unsupported(expression, "write it with the operators of the documentation's filter page")
+
+    @predicate.register
+    def _(self, expression: BooleanClauseList) -> Node:
+        combine = all_of if expression.operator is operators.and_ else any_of
+        return combine(self.predicate(part) for part in expression.clauses)
+
+    @predicate.register
+    def _(self, expression: Grouping) -> Node:  # type: ignore[type-arg]
+        return self.predicate(expression.element)
+
+    @predicate.register
+    def _(self, expression: True_) -> Node:
+        return Always(True)
+
+    @predicate.register
+    def _(self, expression: False_) -> Node:
+        return Always(False)
+
+    @predicate.register
+    def _(self, expression: AsBoolean) -> Node:
+        node = self.predicate(expression.element)
+        return negate(node) if expression.operator is operators.is_false else node
+
+    @predicate.register
+    def _(self, expression: UnaryExpression) -> Node:  # type: ignore[type-arg]
+        if expression.operator is operators.inv:
+            return negate(self.predicate(expression.element))
+        raise self._unsupported(expression, "write it with and_, or_, not_ and comparisons")
+
+    @predicate.register
+    def _(self, expression: sa.Column) -> Node:  # type: ignore[type-arg]
+        column = self._column(expression)
+        if column.field.kind is not Kind.BOOLEAN:
+            raise self._unsupported(expression, f"compare it: {column.field.label} == …")
+        return Compare("==", column, Value(True, column.field))
+
+    @predicate.register
+    def _(self, expression: BinaryExpression) -> Node:  # type: ignore[type-arg]
+        found = expression.operator
+        if found in _COMPARISONS:
+            return self._comparison(_COMPARISONS[found], expression)
+        rule = _RULES.get(found)
+        if rule is None:
+            raise self._unsupported(expression, "write it with comparisons, in_, between and is_")
+        return rule(self, expression)
+
+    def _comparison(self, op: str, expression: BinaryExpression[Any]) -> Node:
+        left, right = expression.left, expression.right
+        if _is_constant(left):
+            left, right, op = right, left, _FLIPPED[op]
+        subject = self.operand(left)
+        if isinstance(right, (True_, False_)):
+            return self._compare(op, subject, self._literal(isinstance(right, True_), subject, expression))
+        if isinstance(right, Null):
+            return Always(False)
+        if isinstance(right, BindParameter):
+            return self._compare(op, subject, self._literal(right.effective_value, subject, expression))
+        other = self.operand(right)
+        self._same_kind(subject, other, expression)
+        return self._compare(op, subject, other)
+
+    def _compare(self, op: str, left: Operand, right: Operand) -> Node:
+        if isinstance(right, Value) and right.value is None:
+            return Always(False)
+        for side in (left, right):
+            if isinstance(side, Column) and (
+                side.field.kind is Kind.JSON or (op not in ("==", "!=") and side.field.kind in _UNORDERED)
+            ):
+                raise UnsupportedFilterError(
+                    f"{self.engine}: {side.field.label} is {side.field.kind.name.lower()} and cannot be compared with {op}",
+                    hint=f"filter it {_UNORDERED[side.field.kind]}",
+                )
+        return Compare(op, left, right)
+
+    def _in(self, expression: BinaryExpression[Any], negated: bool) -> Node:
+        subject = self.operand(expression.left)
+        column = _field_of(subject)
+        right = expression.right
+        if column is None or not isinstance(right, BindParameter):
+            raise self._unsupported(expression, "give in_ a column and a list of values")
+        given = [self._literal(v, subject, expression).value for v in _listed(right.effective_value)]
+        values = tuple(dict.fromkeys(v for v in given if v is not None))
+        if negated and len(values) < len(given) and None in given:
+            return Always(False)  # x NOT IN (…, NULL) is never true
+        if not values:
+            return Always(negated)
+        return In(subject, values, column, negated)
+
+    def _between(self, expression: BinaryExpression[Any], negated: bool) -> Node:
+        assert isinstance(expression.right, ExpressionClauseList)
+        low, high = expression.right.clauses
+        subject = expression.left
+        node = all_of((self.predicate(subject >= low), self.predicate(subject <= high)))
+        return negate(node) if negated else node
+
+    def _is(self, expression: BinaryExpression[Any], negated: bool) -> Node:
+        subject, right = self.operand(expression.left), expression.right
+        if isinstance(right, Null):
+            return IsNull(subject, negated)
+        column = _field_of(subject)
+        if isinstance(right, (True_, False_)) and column is not None and column.kind is Kind.BOOLEAN:
+            truth = isinstance(right, True_)
+            if not negated:
+                return Compare("==", subject, Value(truth, column))
+            return Or((IsNull(subject), Compare("==", subject, Value(not truth, column))))
+        raise self._unsupported(expression, "use is_ with None, True or False")
+
+    # -- operands --------------------------------------------------------------------------------------------------
+
+    @singledispatchmethod
+    def operand(self, expression: Any) -> Operand:
+        """The operand of an expression that has a value."""
+        raise self._unsupported(expression, "compare columns, values and arithmetic on them")
+
+    @operand.register
+    def _(self, expression: sa.Column) -> Operand:  # type: ignore[type-arg]
+        return self._column(expression)
+
+    @operand.register(Grouping)
+    @operand.register(Label)
+    def _(self, expression: Any) -> Operand:
+        return self.operand(expression.element)
+
+    @operand.register
+    def _(self, expression: BindParameter) -> Operand:  # type: ignore[type-arg]
+        value = plain(expression.effective_value)
+        if isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
+            raise self._unsupported(expression, "calculate with numbers")
+        return Value(value)
+
+    @operand.register
+    def _(self, expression: UnaryExpression) -> Operand:  # type: ignore[type-arg]
+        if expression.operator is operators.neg:
+            return Arithmetic("-", Value(0), self._number(expression.element, expression))
+        raise self._unsupported(expression, "calculate with + - * / //")
+
+    @operand.register
+    def _(self, expression: BinaryExpression) -> Operand:  # type: ignore[type-arg]
+        if expression.operator not in _ARITHMETIC:
+            raise self._unsupported(expression, "calculate with + - * / //")
+        left = self._number(expression.left, expression)
+        right = self._number(expression.right, expression)
+        return Arithmetic(_ARITHMETIC[expression.operator], left, right)
+
+    def _number(self, part: Any, whole: Any) -> Operand:
+        result = self.operand(part)
+        if isinstance(result, Column) and result.field.kind not in _NUMBERS:
+            raise self._unsupported(whole, f"{result.field.label} is no number")
+        return result
+
+    def _column(self, expression: Any) -> Column:
+        name = self.model.mapper.get_property_by_column(expression).key if self._owns(expression) else None
+        if name is None:
+            raise self._unsupported(
+                expression,
+                f"this query is about {self.model.name}: join the other model, or use any() and has()",
+            )
+        return Column(self.model.field(name))
+
+    def _owns(self, expression: Any) -> bool:
+        return expression in self.model.mapper.columns.values() if expression.table is not None else False
+
+    def _literal(self, value: Any, subject: Operand, expression: Any) -> Value:
+        column = _field_of(subject)
+        if column is not None:
+            return Value(self.literal(column, value), column)
+        value = plain(value)
+        if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float, Decimal))):
+            raise InvalidValueError(f"a calculation is compared with a value of type {type(value).__name__}")
+        return Value(value)
+
+    def _same_kind(self, left: Operand, right: Operand, expression: Any) -> None:
+        kinds = {f.kind for side in (left, right) for f in _fields(side)}
+        if len(kinds) > 1 and not kinds <= _NUMBERS:
+            raise self._unsupported(expression, "compare columns of the same kind")
+
+    def _unsupported(self, part: Any, hint: str) -> UnsupportedFilterError:
+        return UnsupportedFilterError(f"{self.engine}: cannot filter by {_shown(part)}", hint=hint)
+
+
+_RULES: dict[Any, Callable[[Reader, Any], Node]] = {
+    operators.in_op: lambda reader, e: reader._in(e, False),
+    operators.not_in_op: lambda reader, e: reader._in(e, True),
+    operators.between_op: lambda reader, e: reader._between(e, False),
+    operators.not_between_op: lambda reader, e: reader._between(e, True),
+    operators.is_: lambda reader, e: reader._is(e, False),
+    operators.is_not: lambda reader, e: reader._is(e, True),
+}
+_MODIFIERS: dict[Any, tuple[str, bool]] = {
+    operators.desc_op: ("order", True),
+    operators.asc_op: ("order", False),
+    operators.nulls_first_op: ("nulls", True),
+    operators.nulls_last_op: ("nulls", False),
+}
+
+
+def _element(expression: Any, engine: str) -> Any:
+    if hasattr(expression, "__clause_element__"):
+        expression = expression.__clause_element__()
+    if isinstance(expression, ClauseElement):
+        return expression
+    hint = "write a comparison of a column: Star.mag > 5"
+    if isinstance(expression, bool):
+        hint = "this is a Python bool already: write Star.name == None for IS NULL, and_ or & for and"
+    raise UnsupportedFilterError(
+        f"{engine}: a filter cannot be a value of type {type(expression).__name__}", hint=hint
+    )
+
+
+def _is_constant(expression: Any) -> bool:
+    return isinstance(expression, (BindParameter, Null, True_, False_))
+
+
+def _field_of(operand: Operand) -> Field | None:
+    return operand.field if isinstance(operand, Column) else None
+
+
+def _fields(operand: Operand) -> Iterable[Field]:
+    if isinstance(operand, Column):
+        return [operand.field]
+    if isinstance(operand, Arithmetic):
+        return [*_fields(operand.left), *_fields(operand.right)]
+    return []
+
+
+def _listed(values: Any) -> list[Any]:
+    return list(values) if isinstance(values, (list, tuple, set, frozenset)) else [values]
+
+
+def _shown(part: Any) -> str:
+    """The expression as SQL with its values left out: what a message may show."""
+    try:
+        text = str(part)
+    except Exception:  # an expression that has no text of its own (a custom construct)
+        text = f"a {type(part).__name__}"
+    return " ".join(text.split())[:200]

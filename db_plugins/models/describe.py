@@ -1,0 +1,270 @@
+"""What a mapped class says of itself: ``describe(M)`` gives its ModelInfo, made once.
+
+    ModelInfo ── fields ──> Field (attribute ↔ column, kind, bounds, default)
+              ── key, uniques, foreign_keys, indexes, relationships
+
+Everything that is not portable is refused here, by name, so that no engine can ignore it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
+from sqlalchemy.orm import Mapper, RelationshipProperty, configure_mappers
+from sqlalchemy.orm.exc import UnmappedClassError
+
+from ..errors import ConfigError, InvalidValueError, UnsupportedError, nearest
+from ..nodes import Column, In, Node
+from .fields import Default, Field, make_field
+from .objects import guard_relationships
+
+__all__ = ["ForeignKey", "ModelInfo", "Unique", "association_tables", "describe"]
+
+
+@dataclass(frozen=True)
+class Unique:
+    """A unique constraint or index (the primary key is the first), by the fields it covers."""
+
+    name: str | None
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
+class ForeignKey:
+    """These fields hold the key of a row in the table ``target``; ``columns`` are that table's column names."""
+
+    name: str | None
+    fields: tuple[Field, ...]
+    target: str
+    columns: tuple[str, ...]
+    ondelete: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class ModelInfo:
+    """A model as engines see it. Sequences are in the order of the mapped class's columns."""
+
+    cls: type
+    mapper: Mapper[Any]
+    table: sa.Table
+    fields: tuple[Field, ...]
+    key: tuple[Field, ...]
+    uniques: tuple[Unique, ...]
+    foreign_keys: tuple[ForeignKey, ...]
+    #: The one integer key that engines number, if the model has one.
+    numbered: Field | None
+    #: Single-table inheritance: rows of this class have one of these values here. ``None`` for the base class too.
+    discriminator: Field | None
+    identities: tuple[Any, ...] = field(default=())
+
+    @property
+    def name(self) -> str:
+        """The class's name, as messages give it."""
+        return self.cls.__name__
+
+    @property
+    def store(self) -> str:
+        """The table's or collection's name."""
+        return self.table.name
+
+    @cached_property
+    def only_this_class(self) -> Node | None:
+        """For a class of single-table inheritance: the condition that its rows meet."""
+        if self.discriminator is None or not self.identities:
+            return None
+        return In(Column(self.discriminator), self.identities, self.discriminator)
+
+    @cached_property
+    def by_name(self) -> dict[str, Field]:
+        return {f.name: f for f in self.fields}
+
+    @cached_property
+    def by_column(self) -> dict[str, Field]:
+        return {f.column: f for f in self.fields}
+
+    @cached_property
+    def relationships(self) -> dict[str, RelationshipProperty[Any]]:
+        return dict(self.mapper.relationships.items())
+
+    def field(self, name: object) -> Field:
+        """The field of this attribute name, or an InvalidValueError with the nearest names."""
+        found = self.by_name.get(name) if isinstance(name, str) else None
+        if found is not None:
+            return found
+        if isinstance(name, str) and name in self.relationships:
+            raise InvalidValueError(
+                f"{self.name}.{name} is a relationship, not a column",
+                hint="use its foreign key, or any() and has()",
+            )
+        if isinstance(name, str) and name in self.by_column:
+            raise InvalidValueError(
+                f"{self.name} has no attribute {name!r}: that is the column of {self.by_column[name].label}",
+                hint=f"use {self.by_column[name].name!r}",
+            )
+        raise InvalidValueError(
+            f"{self.name} has no attribute {str(name)[:80]!r}", hint=nearest(str(name)[:80], self.by_name)
+        )
+
+    def attributes_of(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Attribute names for column names out of a driver's error; unknown columns keep their own."""
+        return tuple(self.by_column[c].name if c in self.by_column else c for c in columns)
+
+    def __repr__(self) -> str:
+        return f"<ModelInfo {self.name}>"
+
+
+_known: WeakKeyDictionary[type, ModelInfo] = WeakKeyDictionary()
+_lock = threading.Lock()
+
+
+def describe(model: type) -> ModelInfo:
+    """The ModelInfo of a mapped class.
+
+    Raises InvalidValueError for what is not a mapped class, ConfigError for mappings that SQLAlchemy cannot configure,
+    UnsupportedError for what is not portable.
+    """
+    try:
+        known = _known.get(model)
+    except TypeError:
+        known = None
+    if known is not None:
+        return known
+    mapper: Mapper[Any] = _mapper_of(model)
+    with _lock:
+        if model not in _known:
+            guard_relationships(mapper)
+            _known[model] = _read(model, mapper)
+        return _known[model]
+
+
+def _mapper_of(model: Any) -> Mapper[Any]:
+    if not isinstance(model, type):
+        raise InvalidValueError(
+            f"a model is a class, not a value of type {type(model).__name__}",
+            hint="pass the class itself: db.query(Star)",
+        )
+    try:
+        mapper: Any = sa.inspect(model, raiseerr=False)
+        if isinstance(mapper, Mapper):
+            configure_mappers()
+            return mapper
+    except sa_exc.SQLAlchemyError as exc:
+        if not isinstance(exc, UnmappedClassError):
+            raise ConfigError(
+                f"the models cannot be configured: {str(exc).splitlines()[0]}",
+                hint="check the relationships and foreign keys of the classes named here",
+            ) from exc
+    hint = "derive it from a DeclarativeBase and give it __tablename__"
+    if any(base.__module__.startswith("sqlmodel") for base in model.__mro__):
+        hint = f"write class {model.__name__}(…, table=True)"
+    elif misspelt := [
+        n
+        for n in vars(model)
+        if n != "__tablename__" and n.replace("s", "") == "__tablename__".replace("s", "")
+    ]:
+        hint = f"it has {misspelt[0]}: write __tablename__"
+    raise InvalidValueError(f"{model.__name__} is not a mapped class", hint=hint)
+
+
+def _read(model: type, mapper: Mapper[Any]) -> ModelInfo:
+    table = mapper.local_table
+    if not isinstance(table, sa.Table):
+        raise _not_portable(model, f"is mapped to a {type(table).__name__}", "map it to a Table")
+    if mapper.inherits is not None and not mapper.single:
+        raise _not_portable(model, "uses joined or concrete inheritance", "use single-table inheritance")
+    numbered = _numbered_column(table)
+    dataclass_fields = (
+        {f.name: f for f in dataclasses.fields(model)} if dataclasses.is_dataclass(model) else {}
+    )
+    fields = []
+    for prop in mapper.column_attrs:
+        column = prop.columns[0]
+        if not isinstance(column, sa.Column):
+            raise _not_portable(model, f"has a column_property {prop.key!r}", "use a property in Python")
+        fallback = Default.of_dataclass(dataclass_fields[prop.key]) if prop.key in dataclass_fields else None
+        fields.append(make_field(model, prop.key, column, numbered=column is numbered, fallback=fallback))
+    by_column = {f.column: f for f in fields}
+    key = tuple(by_column[c.name] for c in mapper.primary_key)
+    return ModelInfo(
+        cls=model,
+        mapper=mapper,
+        table=table,
+        fields=tuple(fields),
+        key=key,
+        uniques=(Unique(cast("str | None", table.primary_key.name), key), *_uniques(table, by_column)),
+        foreign_keys=tuple(_foreign_keys(table, by_column)),
+        numbered=by_column[numbered.name] if numbered is not None and numbered.name in by_column else None,
+        discriminator=_discriminator(mapper, by_column),
+        identities=_identities(mapper),
+    )
+
+
+def _numbered_column(table: sa.Table) -> sa.Column[Any] | None:
+    """The key that engines number: SQLAlchemy's own rule (one Integer key, no foreign key, or autoincrement=True)."""
+    column = table.autoincrement_column
+    return column if column is not None and column.default is None and column.server_default is None else None
+
+
+def _uniques(table: sa.Table, by_column: dict[str, Field]) -> Iterator[Unique]:
+    for constraint in table.constraints:
+        if isinstance(constraint, sa.UniqueConstraint):
+            yield Unique(_name(constraint.name), tuple(by_column[c.name] for c in constraint.columns))
+    for index in table.indexes:
+        # A partial or functional unique index is unique for the server; it is no key that get_or_create may use.
+        plain = all(isinstance(e, sa.Column) for e in index.expressions)
+        partial = any(str(k).endswith("where") and v is not None for k, v in index.dialect_kwargs.items())
+        if index.unique and plain and not partial:
+            yield Unique(_name(index.name), tuple(by_column[c.name] for c in index.columns))
+
+
+def _name(name: Any) -> str | None:
+    return str(name) if isinstance(name, str) else None
+
+
+def _foreign_keys(table: sa.Table, by_column: dict[str, Field]) -> Iterator[ForeignKey]:
+    for constraint in table.foreign_key_constraints:
+        yield ForeignKey(
+            _name(constraint.name),
+            tuple(by_column[c.name] for c in constraint.columns),
+            constraint.referred_table.name,
+            tuple(e.column.name for e in constraint.elements),
+            constraint.ondelete,
+        )
+
+
+def _discriminator(mapper: Mapper[Any], by_column: dict[str, Field]) -> Field | None:
+    column = mapper.polymorphic_on
+    return by_column.get(column.name) if isinstance(column, sa.Column) else None
+
+
+def _identities(mapper: Mapper[Any]) -> tuple[Any, ...]:
+    if mapper.polymorphic_on is None or mapper.inherits is None:
+        return ()
+    return tuple(
+        m.polymorphic_identity for m in mapper.self_and_descendants if m.polymorphic_identity is not None
+    )
+
+
+def _not_portable(model: type, fact: str, remedy: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{model.__name__} {fact}, which does not mean the same on every engine", hint=remedy
+    )
+
+
+def association_tables(models: Sequence[ModelInfo]) -> list[sa.Table]:
+    """The link tables that the relationships of these models name and that no model of theirs is mapped to."""
+    mapped = {info.table for info in models}
+    found: dict[str, sa.Table] = {}
+    for info in models:
+        for prop in info.mapper.relationships:
+            if isinstance(prop.secondary, sa.Table) and prop.secondary not in mapped:
+                found[prop.secondary.name] = prop.secondary
+    return [found[name] for name in sorted(found)]

@@ -1,0 +1,178 @@
+"""The closed set of filter nodes: all that an engine must understand of a condition.
+
+    Operand    Column · Value · Arithmetic
+    Node       Compare · In · IsNull · And · Or · Always
+
+There is no NOT: the core pushes it to the leaves (``negate``), where it turns ``<`` into ``>=`` and ``IN`` into
+``NOT IN``. So every node answers one question only, *is this TRUE in SQL's three-valued logic*, and a leaf whose
+operand is NULL never is. Lists are non-empty and without NULL, literals are checked and never NULL: the core has
+resolved those cases into ``Always``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .models import Field
+
+__all__ = [
+    "ARITHMETIC",
+    "COMPARISONS",
+    "Always",
+    "And",
+    "Arithmetic",
+    "Column",
+    "Compare",
+    "In",
+    "IsNull",
+    "Node",
+    "Operand",
+    "Or",
+    "Value",
+    "all_of",
+    "any_of",
+    "fields_of",
+    "negate",
+]
+
+#: The comparisons, each with its negation.
+COMPARISONS = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
+#: The arithmetic operators. ``/`` is true division and ``//`` floors; division by zero is NULL.
+ARITHMETIC = ("+", "-", "*", "/", "//")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """The value of a column in the row."""
+
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """A checked literal. ``field`` is the column it is compared with or written to, which says how to encode it."""
+
+    value: Any
+    field: Field | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """A calculation on numbers; NULL if a side is."""
+
+    op: str
+    left: Operand
+    right: Operand
+
+
+@dataclass(frozen=True, slots=True)
+class Compare:
+    """``left op right``, false if a side is NULL."""
+
+    op: str
+    left: Operand
+    right: Operand
+
+
+@dataclass(frozen=True, slots=True)
+class In:
+    """Is the operand one of the values (``negated``: none of them), and not NULL?"""
+
+    operand: Operand
+    values: tuple[Any, ...]
+    field: Field
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class IsNull:
+    """Is the operand NULL (``negated``: not NULL)?"""
+
+    operand: Operand
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    """All of two or more parts."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    """Any of two or more parts."""
+
+    parts: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Always:
+    """Every row, or none."""
+
+    truth: bool
+
+
+Operand = Column | Value | Arithmetic
+Node = Compare | In | IsNull | And | Or | Always
+
+
+def negate(node: Node) -> Node:
+    """The node that is true where SQL's ``NOT node`` is: NULL stays out on both sides.
+
+    >>> negate(Always(True))
+    Always(truth=False)
+    """
+    return _NEGATIONS[type(node)](node)
+
+
+_NEGATIONS: dict[type, Callable[[Any], Node]] = {
+    Compare: lambda n: Compare(COMPARISONS[n.op], n.left, n.right),
+    In: lambda n: In(n.operand, n.values, n.field, not n.negated),
+    IsNull: lambda n: IsNull(n.operand, not n.negated),
+    And: lambda n: any_of(negate(p) for p in n.parts),
+    Or: lambda n: all_of(negate(p) for p in n.parts),
+    Always: lambda n: Always(not n.truth),
+}
+
+
+def all_of(nodes: Iterable[Node]) -> Node:
+    """The conjunction, flat, without parts that say nothing."""
+    return _combine(nodes, And, neutral=True)
+
+
+def any_of(nodes: Iterable[Node]) -> Node:
+    """The disjunction, flat, without parts that say nothing."""
+    return _combine(nodes, Or, neutral=False)
+
+
+def _combine(nodes: Iterable[Node], kind: type[And] | type[Or], *, neutral: bool) -> Node:
+    parts: list[Node] = []
+    for node in nodes:
+        if isinstance(node, Always):
+            if node.truth is not neutral:
+                return node
+        elif isinstance(node, kind):
+            parts.extend(node.parts)
+        else:
+            parts.append(node)
+    if not parts:
+        return Always(neutral)
+    return parts[0] if len(parts) == 1 else kind(tuple(parts))
+
+
+def fields_of(node: Node | Operand) -> Iterator[Field]:
+    """Every column that the node reads."""
+    if isinstance(node, Column):
+        yield node.field
+    elif isinstance(node, (And, Or)):
+        for part in node.parts:
+            yield from fields_of(part)
+    elif isinstance(node, (Compare, Arithmetic)):
+        yield from fields_of(node.left)
+        yield from fields_of(node.right)
+    elif isinstance(node, (In, IsNull)):
+        yield from fields_of(node.operand)

@@ -1,0 +1,17 @@
+"""``db.query(M)``: a query is built from immutable steps and then read, or written, once or many times."""
+
+from typing import TypeVar
+
+from ..spec import Order, QuerySpec
+from .pages import Pagination
+from .writing import WritingVerbs
+
+__all__ = ["BaseQuery", "Order", "Pagination", "QuerySpec"]
+
+M = TypeVar("M")
+
+
+class BaseQuery(WritingVerbs[M]):
+    """All the verbs of a query, each written once over the few methods of an engine's Connection."""
+
+    __slots__ = ()

@@ -1,0 +1,160 @@
+"""The reading half of a query. Every verb is one statement (``paginate`` with a count: two)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..errors import InvalidValueError, MultipleResultsError, NotFoundError
+from ..nodes import Node
+from ..runner import key_among, key_equals
+from ..spec import QuerySpec
+from .building import BuildingVerbs
+from .pages import Pagination, make_page
+
+if TYPE_CHECKING:
+    from ..models import Field
+
+__all__ = ["ReadingVerbs"]
+
+M = TypeVar("M")
+Row = tuple[Any, ...]
+
+#: Keys in one statement of get_many: below every driver's limit of bound values.
+KEYS_AT_ONCE = 1000
+
+
+class ReadingVerbs(BuildingVerbs[M]):
+    """``get``, ``first``, ``one``, ``all``, ``to_dicts``, ``count``, ``exists``, ``paginate``…"""
+
+    __slots__ = ()
+
+    def get(self, key: Any) -> M | None:
+        """The object with this primary key (a tuple for a composite key), or ``None``."""
+        return self._one_of(
+            replace(self._spec, where=self._spec.and_where(self._key_is(key)), order=(), limit=None, offset=0)
+        )
+
+    def get_many(self, keys: Iterable[Any]) -> dict[Any, M]:
+        """The objects with these primary keys, by key; keys that are not there are left out. Any number of keys."""
+        wanted = list(dict.fromkeys(self._checked_key(k) for k in keys))
+        found: dict[Any, M] = {}
+        for start in range(0, len(wanted), KEYS_AT_ONCE):
+            node = key_among(self._info, wanted[start : start + KEYS_AT_ONCE])
+            rows = self._rows(
+                replace(self._spec, where=self._spec.and_where(node), order=(), limit=None, offset=0)
+            )
+            for instance in self._build(rows):
+                found[self._key_of(instance)] = instance
+        single = len(self._info.key) == 1
+        return {(k[0] if single else k): found[k] for k in wanted if k in found}
+
+    def first(self) -> M | None:
+        """The first object, by primary key if unordered, or ``None``."""
+        return self._one_of(replace(self._spec, order=self._total_order(), limit=self._capped(1)))
+
+    def one(self) -> M:
+        """The only object. Raises NotFoundError or MultipleResultsError."""
+        found = self.one_or_none()
+        if found is None:
+            raise NotFoundError(f"no {self._info.name} matches", hint="one_or_none() gives None instead")
+        return found
+
+    def one_or_none(self) -> M | None:
+        """The only object, or ``None``. Raises MultipleResultsError."""
+        rows = self._rows(replace(self._spec, order=self._window_order(), limit=self._capped(2)))
+        if len(rows) > 1:
+            raise MultipleResultsError(
+                f"more than one {self._info.name} matches", hint="first() gives the first of them"
+            )
+        return self._build(rows)[0] if rows else None
+
+    def all(self) -> list[M]:
+        """Every object, in order; by primary key if a limit or an offset was given without an order."""
+        return self._build(self._rows(replace(self._spec, order=self._window_order())))
+
+    def to_dicts(self, *columns: Any) -> list[dict[str, Any]]:
+        """Dicts by attribute name, without making objects; of these columns (or names), else of all."""
+        fields = self._chosen(columns)
+        names = [f.name for f in fields]
+        rows = self._rows(replace(self._spec, columns=fields, order=self._window_order()))
+        return [dict(zip(names, row, strict=True)) for row in rows]
+
+    def count(self) -> int:
+        """How many rows; heeds limit and offset."""
+        return self._runner.count(
+            self._spec if not self._spec.is_windowed else replace(self._spec, order=self._total_order())
+        )
+
+    def exists(self) -> bool:
+        """Is there at least one row?"""
+        spec = replace(self._spec, columns=self._info.key, order=(), limit=self._capped(1))
+        return bool(self._rows(spec))
+
+    def paginate(
+        self, page: int = 1, per_page: int = 10, *, count: bool = True, max_per_page: int = 1000
+    ) -> Pagination[M]:
+        """One numbered page, by primary key if unordered; a page past the end is empty.
+
+        Raises InvalidValueError for a page below 1 or a size outside 1 to ``max_per_page``.
+        """
+        return make_page(self, page, per_page, count=count, max_per_page=max_per_page)
+
+    def explain(self) -> str:
+        """The native statement as text; nothing is run."""
+        engine = self._runner.engine
+        return engine.explain(engine.compile(replace(self._spec, order=self._window_order())))
+
+    # -- one mechanism under all of them ---------------------------------------------------------------------------
+
+    def _rows(self, spec: QuerySpec) -> list[Row]:
+        return [row for batch in self._runner.fetch(spec) for row in batch]
+
+    def _build(self, rows: Sequence[Row]) -> list[M]:
+        return self._runner.builder(self._info, self._spec.columns)(rows)
+
+    def _one_of(self, spec: QuerySpec) -> M | None:
+        rows = self._rows(spec)
+        return self._build(rows[:1])[0] if rows else None
+
+    def _window(self, offset: int, limit: int) -> ReadingVerbs[M]:
+        """The rows from ``offset`` on, inside whatever window the query has already."""
+        if self._spec.limit is not None:
+            limit = max(0, min(limit, self._spec.limit - offset))
+        return self._with(offset=self._spec.offset + offset, limit=limit)
+
+    def _window_order(self) -> Any:
+        return self._total_order() if self._spec.order or self._spec.is_windowed else ()
+
+    def _capped(self, n: int) -> int:
+        return n if self._spec.limit is None else min(n, self._spec.limit)
+
+    def _chosen(self, columns: Sequence[Any]) -> tuple[Field, ...]:
+        if not columns:
+            return self._info.fields
+        return tuple(
+            self._info.field(c) if isinstance(c, str) else self._reader.order(c).field for c in columns
+        )
+
+    def _checked_key(self, key: Any) -> Row:
+        fields = self._info.key
+        if isinstance(key, Mapping):
+            key = tuple(key.get(f.name) for f in fields)
+        parts = key if isinstance(key, tuple) else (key,)
+        if len(parts) != len(fields):
+            names = ", ".join(f.name for f in fields)
+            raise InvalidValueError(
+                f"the primary key of {self._info.name} is ({names}), and {len(parts)} values were given",
+                hint="give a tuple in that order" if len(fields) > 1 else "give the one value",
+            )
+        checked = tuple(self._reader.literal(f, p) for f, p in zip(fields, parts, strict=True))
+        if None in checked:
+            raise InvalidValueError(f"the primary key of {self._info.name} cannot be None")
+        return checked
+
+    def _key_is(self, key: Any) -> Node:
+        return key_equals(self._info, self._checked_key(key))
+
+    def _key_of(self, instance: Any) -> Row:
+        return tuple(getattr(instance, f.name) for f in self._info.key)

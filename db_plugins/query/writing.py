@@ -1,0 +1,188 @@
+"""The writing half of a query: rows in, counts or objects out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, groupby, islice
+from typing import Any, TypeVar, cast, overload
+
+from ..engine import BulkResult, Capability
+from ..errors import InvalidValueError, MissingFilterError, NotFoundError
+from ..models import Field
+from ..models.objects import changed_values, mark_stored
+from ..nodes import Operand, Value
+from ..runner import Runner
+from .reading import ReadingVerbs
+from .rows import new_row, not_null, row_values
+
+__all__ = ["WritingVerbs"]
+
+M = TypeVar("M")
+NewRow = dict[Field, Any]
+
+#: Rows in one statement of bulk_insert.
+ROWS_AT_ONCE = 1000
+
+
+class WritingVerbs(ReadingVerbs[M]):
+    """``insert``, ``bulk_insert``, ``update``, ``delete``."""
+
+    __slots__ = ()
+
+    def insert(self, row: Any) -> M:
+        """Store one new row and return it as it was stored, keys and defaults filled in.
+
+        ``row`` is an instance of the model (which is filled in and returned), a mapping or a Pydantic model. Raises
+        DuplicateKeyError, NotNullError, ForeignKeyError or InvalidValueError, and then nothing is stored.
+        """
+        values = new_row(self._reader, row)
+        fields = self._info.fields
+        result = self._runner.insert(self._info, tuple(values), [tuple(values.values())], None, fields)
+        stored = result.rows[0]
+        if isinstance(row, self._info.cls):
+            mark_stored(self._info, row, [f.name for f in fields], stored)
+            return cast("M", row)
+        made: M = self._runner.builder(self._info, fields)([stored])[0]
+        return made
+
+    def bulk_insert(
+        self, rows: Iterable[Any], *, return_keys: bool = False, batch_size: int | None = None
+    ) -> BulkResult:
+        """Store many new rows, read lazily from any iterable; all or nothing where the engine has transactions.
+
+        ``batch_size`` is the number of rows in one statement. With ``return_keys`` the result holds the primary keys in
+        the order given (a tuple for each composite key).
+        """
+        size = ROWS_AT_ONCE if batch_size is None else batch_size
+        if type(size) is not int or size < 1:
+            raise InvalidValueError("batch_size must be an int of 1 or more")
+        if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+            raise InvalidValueError(
+                f"bulk_insert takes an iterable of rows, not a value of type {type(rows).__name__}",
+                hint="insert() takes one row",
+            )
+        batches = self._batches(rows, size)
+        head = list(islice(batches, 2))
+        if len(head) < 2 or Capability.TRANSACTIONS not in self._runner.engine.capabilities:
+            return self._insert_batches(self._runner, chain(head, batches), return_keys)
+        with self._runner.transaction("batch") as runner:
+            return self._insert_batches(runner, chain(head, batches), return_keys)
+
+    def _batches(self, rows: Iterable[Any], size: int) -> Iterator[list[NewRow]]:
+        """Lists of at most ``size`` rows that give the same columns: the batches of one statement each."""
+        made = (new_row(self._reader, row) for row in rows)
+        for _columns, alike in groupby(made, key=tuple):
+            while batch := list(islice(alike, size)):
+                yield batch
+
+    def _insert_batches(
+        self, runner: Runner, batches: Iterable[list[NewRow]], return_keys: bool
+    ) -> BulkResult:
+        inserted = 0
+        keys: list[Any] = []
+        info = self._info
+        for batch in batches:
+            given = tuple(batch[0])
+            rows = [tuple(row.values()) for row in batch]
+            result = runner.insert(info, given, rows, None, info.key if return_keys else ())
+            inserted += len(rows)
+            keys.extend(row[0] if len(info.key) == 1 else tuple(row) for row in result.rows)
+        return BulkResult(inserted=inserted, keys=tuple(keys))
+
+    @overload
+    def update(self, values: Mapping[str, Any], /, *, force: bool = False) -> int: ...
+    @overload
+    def update(self, row: M, values: Any = None, /) -> M: ...
+    def update(self, first: Any, values: Any = None, /, *, force: bool = False) -> Any:
+        """Change rows: ``update({"mag": 5})`` those of the query, ``update(star, {"mag": 5})`` that one.
+
+        Of a query: returns how many rows matched; values may be arithmetic on columns (``{"hits": M.hits + 1}``); a
+        query without a condition needs ``force=True`` or raises MissingFilterError. Of an object: ``values`` is a
+        mapping or a Pydantic model whose unset fields stay, or is left out to write what was set on the object; returns
+        the object as it is now. Raises NotFoundError if the row is gone or does not match the query's filter.
+        """
+        if isinstance(first, self._info.cls):
+            return self._update_one(cast("M", first), values)
+        if first is None or values is not None or not isinstance(first, Mapping):
+            raise InvalidValueError(
+                f"update takes a mapping of values, or a {self._info.name} and its new values, "
+                f"not a value of type {type(first).__name__}",
+                hint="get() and first() give None for no row",
+            )
+        self._refuse_window("update")
+        self._need_filter("update", force)
+        changes = self._changes(first)
+        return self._runner.update(self._spec, changes) if changes else self.count()
+
+    def _update_one(self, instance: M, values: Any) -> M:
+        self._refuse_window("update")
+        given = changed_values(self._info, instance) if values is None else row_values(self._info, values)
+        changes = self._changes(given)
+        one = self._with(where=self._spec.and_where(self._key_is(self._key_of(instance))))
+        matched = self._runner.update(one._spec, changes) if changes else one.count()
+        if not matched:
+            raise NotFoundError(
+                f"no such {self._info.name} matches",
+                hint="it was deleted, or it does not match the query's filter",
+            )
+        # Read back what only the database knows: the result of arithmetic, what its triggers and defaults set.
+        stored = one._with(where=self._key_is(self._key_of(instance)))._rows_of_all()
+        if stored:
+            mark_stored(self._info, instance, [f.name for f in self._info.fields], stored[0])
+        return instance
+
+    def _rows_of_all(self) -> list[tuple[Any, ...]]:
+        return self._rows(replace(self._spec, columns=self._info.fields))
+
+    def _changes(self, given: Mapping[str, Any]) -> dict[Field, Operand]:
+        """The checked operands of an update, with the columns' ``onupdate``."""
+        changes: dict[Field, Operand] = {}
+        for name, value in given.items():
+            field = self._info.field(name)
+            if field.primary_key:
+                raise InvalidValueError(
+                    f"{field.label} is the primary key and cannot be updated",
+                    hint="insert a new row and delete this one",
+                )
+            operand = self._reader.assigned(field, value)
+            if isinstance(operand, Value):
+                not_null(self._reader, field, operand.value)
+            changes[field] = operand
+        if changes:
+            for field in self._info.fields:
+                if field.onupdate is not None and field not in changes:
+                    changes[field] = Value(self._reader.check(field, field.onupdate.make({})), field)
+        return changes
+
+    @overload
+    def delete(self, *, force: bool = False) -> int: ...
+    @overload
+    def delete(self, row: M, /) -> bool: ...
+    def delete(self, *rows: Any, force: bool = False) -> int | bool:
+        """Delete the rows of the query (returns how many) or one object (returns whether it was there).
+
+        A query without a condition needs ``force=True`` or raises MissingFilterError.
+        """
+        if len(rows) > 1:
+            raise InvalidValueError(
+                "delete takes one object", hint="delete many with a filter: filter(…in_(keys)).delete()"
+            )
+        self._refuse_window("delete")
+        if rows:
+            if not isinstance(rows[0], self._info.cls):
+                raise InvalidValueError(
+                    f"delete takes a {self._info.name}, not a value of type {type(rows[0]).__name__}",
+                    hint="get() and first() give None for no row",
+                )
+            node = self._key_is(self._key_of(rows[0]))
+            return self._runner.delete(replace(self._spec, where=self._spec.and_where(node))) > 0
+        self._need_filter("delete", force)
+        return self._runner.delete(self._spec)
+
+    def _need_filter(self, verb: str, force: bool) -> None:
+        if not self._spec.is_filtered and not force:
+            raise MissingFilterError(
+                f"{verb} without a filter would change every {self._info.name}",
+                hint=f"add a filter, or {verb}(…, force=True)",
+            )

@@ -1,0 +1,265 @@
+"""Between a query and its engine: compiles, runs, names errors, and finishes what the engine left over.
+
+The one place where a driver's exception becomes ours, and where a residual condition or order is worked out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+from .engine import (
+    BulkResult,
+    Capability,
+    Compiled,
+    Conflict,
+    Connection,
+    Engine,
+    SupportsTransactions,
+    TransactionConnection,
+)
+from .errors import EngineError, UnsupportedOperationError
+from .evaluation import evaluate, sort_rows
+from .expressions import Reader
+from .models import Field, ModelInfo, describe
+from .models.objects import make_builder
+from .nodes import Column, Compare, In, Node, Operand, Value, all_of, any_of
+from .spec import QuerySpec
+
+__all__ = ["Block", "Runner", "driver_errors", "key_among", "key_equals"]
+
+Row = tuple[Any, ...]
+
+#: Rows in one list of a residual read, and keys in one statement of a residual write.
+RESIDUAL_BATCH = 500
+
+
+@contextmanager
+def driver_errors(engine: Engine) -> Iterator[None]:
+    """Turn a driver's exception into ours, with the driver's as its cause."""
+    try:
+        yield
+    except Exception as exc:
+        ours = engine.classify(exc)
+        if ours is None:
+            raise
+        raise ours from exc
+
+
+@dataclass
+class Block:
+    """What a transaction's runner must remember: its first error, and that it ended."""
+
+    error: EngineError | None = None
+    ended: bool = False
+
+    def check(self) -> None:
+        """Refuse a call that can no longer be part of the transaction."""
+        if self.ended:
+            raise UnsupportedOperationError(
+                "this transaction has ended", hint="use db, or open another transaction()"
+            )
+        if self.error is not None:
+            raise UnsupportedOperationError(
+                f"this transaction failed with {type(self.error).__name__}: {self.error.fact}",
+                hint="leave its block, or the savepoint's",
+            ) from self.error
+
+
+class Runner:
+    """Runs specs on one connection. ``connect`` gives the connection at the moment of use, so it may be lazy."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        connect: Callable[[], Connection],
+        *,
+        shared: Runner | None = None,
+        block: Block | None = None,
+    ) -> None:
+        self.engine = engine
+        self.block = block
+        self._connect = connect
+        self._readers: dict[type, Reader] = shared._readers if shared else {}
+        self._builders: dict[Any, Callable[[Iterable[Row]], list[Any]]] = shared._builders if shared else {}
+
+    @property
+    def connection(self) -> Connection:
+        """The connection, made now if it is not there yet."""
+        if self.block is not None:
+            self.block.check()
+        return self._connect()
+
+    @contextmanager
+    def errors(self) -> Iterator[None]:
+        """``driver_errors`` of this engine; inside a transaction the first of them ends it."""
+        try:
+            with driver_errors(self.engine):
+                yield
+        except EngineError as error:
+            # An error that the core itself raised reached no server and spoils nothing.
+            if self.block is not None and self.block.error is None and error.__cause__ is not None:
+                self.block.error = error
+            raise
+
+    def reader(self, model: type) -> Reader:
+        """The model's Reader; the first call checks that this engine can hold the model."""
+        reader = self._readers.get(model)
+        if reader is None:
+            info = describe(model)
+            self.engine.check_model(info)
+            reader = self._readers[model] = Reader(info, self.engine.name, self.engine.limits())
+        return reader
+
+    def builder(self, info: ModelInfo, fields: tuple[Field, ...]) -> Callable[[Iterable[Row]], list[Any]]:
+        """The function that makes objects of such rows."""
+        key = (info.cls, fields)
+        if key not in self._builders:
+            self._builders[key] = make_builder(info, fields)
+        return self._builders[key]
+
+    # -- reads -----------------------------------------------------------------------------------------------------
+
+    def fetch(self, spec: QuerySpec, batch: int | None = None) -> Iterator[list[Row]]:
+        """The rows of a spec, in lists."""
+        if spec.limit == 0:
+            return
+        query = self.engine.compile(spec)
+        with self.errors():
+            if query.is_whole:
+                yield from self.connection.fetch(query, batch)
+            else:
+                yield from self._finish(spec, batch)
+
+    def _finish(self, spec: QuerySpec, batch: int | None) -> Iterator[list[Row]]:
+        """Filter, sort and cut in the core what the engine could not."""
+        # The engine reads every column, for the residual may be about any of them, and no window.
+        query = self.engine.compile(replace(spec, columns=spec.model.fields, limit=None, offset=0))
+        rows: Iterable[dict[str, Any]] = self._matching(query, batch or RESIDUAL_BATCH)
+        if not query.sorted:
+            rows = sort_rows(list(rows), spec.order, dict.__getitem__)
+        stop = None if spec.limit is None else spec.offset + spec.limit
+        names = [f.name for f in spec.columns]
+        window = islice(rows, spec.offset, stop)
+        while part := list(islice(window, batch or RESIDUAL_BATCH)):
+            yield [tuple([row[name] for name in names]) for row in part]
+
+    def _matching(self, query: Compiled, batch: int) -> Iterator[dict[str, Any]]:
+        names = [f.name for f in query.spec.columns]
+        for rows in self.connection.fetch(query, batch):
+            for values in rows:
+                row = dict(zip(names, values, strict=True))
+                if query.residual is None or evaluate(query.residual, row):
+                    yield row
+
+    def count(self, spec: QuerySpec) -> int:
+        """How many rows, inside the spec's window."""
+        if spec.limit == 0:
+            return 0
+        query = self.engine.compile(spec)
+        if not query.is_whole:
+            return sum(len(rows) for rows in self.fetch(replace(spec, columns=spec.model.key)))
+        with self.errors():
+            return self.connection.count(query)
+
+    # -- writes ----------------------------------------------------------------------------------------------------
+
+    def insert(
+        self,
+        info: ModelInfo,
+        given: tuple[Field, ...],
+        rows: Sequence[Row],
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> BulkResult:
+        """Store rows of one shape."""
+        self._need_write()
+        with self.errors():
+            return self.connection.insert(info, given, rows, conflict, returning)
+
+    def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
+        """Set columns of the spec's rows; how many matched."""
+        return self._write(spec, lambda query: self.connection.update(query, values))
+
+    def delete(self, spec: QuerySpec) -> int:
+        """Delete the spec's rows; how many."""
+        return self._write(spec, lambda query: self.connection.delete(query))
+
+    def _need_write(self) -> None:
+        if Capability.WRITE not in self.engine.capabilities:
+            raise UnsupportedOperationError(
+                f"{self.engine.name} is read-only", hint="write through another engine"
+            )
+
+    def _write(self, spec: QuerySpec, write: Callable[[Compiled], int]) -> int:
+        self._need_write()
+        query = self.engine.compile(spec)
+        with self.errors():
+            if query.residual is None:
+                return write(query)
+            return sum(write(part) for part in self._by_key(spec))
+
+    def _by_key(self, spec: QuerySpec) -> Iterator[Compiled]:
+        """The same rows, found by the core and named by key: for engines that cannot say the condition."""
+        keys = [row for rows in self.fetch(replace(spec, columns=spec.model.key)) for row in rows]
+        for start in range(0, len(keys), RESIDUAL_BATCH):
+            part = keys[start : start + RESIDUAL_BATCH]
+            yield self.engine.compile(replace(spec, where=key_among(spec.model, part), native=()))
+
+    @contextmanager
+    def transaction(self, isolation: str, *, read_only: bool = False) -> Iterator[Runner]:
+        """A runner bound to a transaction (inside one: to a savepoint); committed at the end, undone on any error."""
+        with self.errors():
+            inner = self._begin(isolation, read_only)
+        block = Block()
+        try:
+            yield Runner(self.engine, lambda: inner, shared=self, block=block)
+            if block.error is not None:
+                # Caught inside the block: the database has given up the work, and so nothing is committed.
+                raise block.error
+        except BaseException:
+            with driver_errors(self.engine):
+                inner.rollback()
+            raise
+        else:
+            with self.errors():
+                inner.commit()
+        finally:
+            block.ended = True
+            inner.close()
+
+    def _begin(self, isolation: str, read_only: bool) -> TransactionConnection:
+        connection = self.connection
+        claimed = self.engine.capabilities
+        if isinstance(connection, TransactionConnection):
+            if Capability.SAVEPOINTS not in claimed:
+                raise UnsupportedOperationError(
+                    f"{self.engine.name} has no savepoints: a transaction cannot be nested",
+                    hint="use the outer one",
+                )
+            return connection.savepoint()
+        if Capability.TRANSACTIONS not in claimed or not isinstance(connection, SupportsTransactions):
+            raise UnsupportedOperationError(
+                f"{self.engine.name} has no transactions", hint="use an engine that claims TRANSACTIONS"
+            )
+        if isolation == "serializable" and Capability.SERIALIZABLE not in claimed:
+            raise UnsupportedOperationError(
+                f"{self.engine.name} has no serializable transactions",
+                hint="leave isolation out: one snapshot",
+            )
+        return connection.begin(isolation, read_only=read_only)
+
+
+def key_equals(info: ModelInfo, key: Row) -> Node:
+    """The condition that names one row."""
+    return all_of(Compare("==", Column(f), Value(v, f)) for f, v in zip(info.key, key, strict=True))
+
+
+def key_among(info: ModelInfo, keys: Sequence[Row]) -> Node:
+    """The condition that names these rows."""
+    if len(info.key) == 1:
+        return In(Column(info.key[0]), tuple(k[0] for k in keys), info.key[0])
+    return any_of(key_equals(info, k) for k in keys)

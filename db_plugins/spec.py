@@ -1,0 +1,53 @@
+"""A query is data: what the user's calls on BaseQuery add up to, frozen, and all that an engine compiles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .nodes import Always, Node, all_of
+
+if TYPE_CHECKING:
+    from .models import Field, ModelInfo
+
+__all__ = ["Order", "QuerySpec"]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One term of an order. Without a word from the user NULL comes first ascending and last descending."""
+
+    field: Field
+    descending: bool = False
+    nulls_first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySpec:
+    """Which rows (``where``, ``native``), which columns in which order, and which window of them.
+
+    ``native`` holds this engine's own conditions, given with ``filter_native``. The core has already added to ``order``
+    the primary key that makes it total, wherever a window or the user asked for an order.
+    """
+
+    model: ModelInfo
+    columns: tuple[Field, ...]
+    where: Node | None = None
+    native: tuple[Any, ...] = ()
+    order: tuple[Order, ...] = ()
+    limit: int | None = None
+    offset: int = 0
+
+    @property
+    def is_filtered(self) -> bool:
+        """Did the user give any condition?"""
+        return bool(self.native) or self.where not in (None, Always(True), self.model.only_this_class)
+
+    @property
+    def is_windowed(self) -> bool:
+        """Was a limit or an offset given?"""
+        return self.limit is not None or self.offset > 0
+
+    def and_where(self, node: Node) -> Node:
+        """The spec's condition with one more."""
+        return node if self.where is None else all_of((self.where, node))
