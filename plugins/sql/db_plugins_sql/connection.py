@@ -1,0 +1,330 @@
+"""The driver's side of the SQL engines: a pool, and short methods that run what was compiled.
+
+The pool is in the driver's autocommit mode: a single statement is one round trip and has committed when it returns.
+Whatever needs more than one statement opens a transaction of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
+
+from db_plugins.engine import (
+    BulkResult,
+    Compiled,
+    Conflict,
+    Connection,
+    SupportsStorage,
+    SupportsTransactions,
+    TransactionConnection,
+)
+from db_plugins.errors import ConfigError, UnsupportedOperationError
+from db_plugins.models import Field, ModelInfo
+from db_plugins.nodes import Operand
+
+from .errors import Context, note
+from .storage import create_tables, drop_tables, move_numbering
+from .types import runtime_types
+
+if TYPE_CHECKING:
+    from .engine import SQLEngine
+
+__all__ = ["SQLConnection", "SQLTransaction", "make_pool"]
+
+Row = tuple[Any, ...]
+
+#: Rows that a streamed read asks the driver for at a time, unless the caller says.
+STREAM_BATCH = 1000
+
+
+def make_pool(engine: SQLEngine) -> sa.Engine:
+    """The SQLAlchemy Engine: pooled, in autocommit, values hidden from every message, types that lose nothing."""
+    url = engine.url
+    try:
+        pool = sa.create_engine(
+            url,
+            isolation_level="AUTOCOMMIT",
+            hide_parameters=True,
+            echo=bool(engine.settings.echo),
+            connect_args=engine.connect_arguments(),
+            **engine.engine_arguments(),
+        )
+    except ModuleNotFoundError as exc:
+        raise ConfigError(
+            f"the driver of {engine.name} is not installed: no module {exc.name!r}",
+            hint=f'pip install "db-plugins-sql[{engine.extra}]"'
+            if engine.extra
+            else f"pip install {exc.name}",
+        ) from exc
+    except sa_exc.NoSuchModuleError as exc:
+        raise ConfigError(
+            f"ENGINE {url.drivername!r} of {engine.settings.name!r} is no dialect that SQLAlchemy knows",
+            hint="install the package that brings the dialect, or correct the name",
+        ) from exc
+    except (sa_exc.ArgumentError, TypeError) as exc:
+        raise ConfigError(f"the entry {engine.settings.name!r} cannot be used: {exc}") from exc
+    sa.event.listen(pool, "connect", _prepare(engine, pool.dialect))
+    return pool
+
+
+def _prepare(engine: SQLEngine, dialect: sa.Dialect) -> Callable[[Any, Any], None]:
+    standard = None
+
+    def prepare(dbapi_connection: Any, _record: Any) -> None:
+        # After the first connection, for MariaDB's dialect chooses its types when it has seen the server.
+        nonlocal standard
+        if standard is None:
+            standard = dialect.colspecs
+            dialect.colspecs = runtime_types(dialect)
+        cursor = dbapi_connection.cursor()
+        try:
+            engine.on_connect(cursor)
+        finally:
+            cursor.close()
+
+    return prepare
+
+
+class _Verbs(Connection):
+    """The five verbs, over ``_use()``: a SQLAlchemy Connection lent for one call."""
+
+    engine: SQLEngine
+    #: Are rows read to the end before the first is handed out?
+    buffered = False
+
+    @contextmanager
+    def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
+        """A connection for one call; ``together`` if several statements must be stored as one."""
+        raise NotImplementedError
+        yield
+
+    def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[Row]]:
+        with self._use(Context(query.spec.model)) as connection:
+            if batch is None or self.buffered:
+                rows = [tuple(row) for row in connection.execute(query.native)]
+            else:
+                result = connection.execution_options(stream_results=True).execute(query.native)
+                for part in result.partitions(batch or STREAM_BATCH):
+                    yield [tuple(row) for row in part]
+                return
+        size = batch or max(len(rows), 1)
+        for start in range(0, len(rows), size):
+            yield rows[start : start + size]
+
+    def count(self, query: Compiled) -> int:
+        with self._use(Context(query.spec.model)) as connection:
+            return int(connection.execute(self.engine.words.count(query.spec)).scalar_one())
+
+    def insert(
+        self,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        rows: Sequence[Row],
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> BulkResult:
+        if conflict is not None:
+            raise UnsupportedOperationError(f"{self.engine.name} cannot resolve conflicts yet")
+        columns = [f.table_column.key for f in given]
+        values = [dict(zip(columns, row, strict=True)) for row in rows]
+        by_hand = model.numbered is not None and model.numbered in given
+        with self._use(Context(model), together=len(rows) > 1 or by_hand) as connection:
+            stored = self._store(connection, model, values, returning)
+            if by_hand:
+                assert model.numbered is not None
+                at = given.index(model.numbered)
+                move_numbering(connection, model.numbered, max(row[at] for row in rows))
+        return BulkResult(inserted=len(rows), rows=stored)
+
+    def _store(
+        self,
+        connection: sa.Connection,
+        model: ModelInfo,
+        values: list[dict[str, Any]],
+        returning: tuple[Field, ...],
+    ) -> list[Row]:
+        statement = sa.insert(model.table)
+        if not values[0]:  # only defaults: a statement for each row
+            return [
+                row
+                for _ in values
+                for row in self._store(connection, model, [{model.key[0].column: None}], returning)
+            ]
+        if not returning:
+            connection.execute(statement, values)
+            return []
+        if connection.dialect.insert_returning:
+            statement = statement.returning(
+                *[f.table_column for f in returning], sort_by_parameter_order=len(values) > 1
+            )
+            return [
+                tuple(row) for row in connection.execute(statement, values if len(values) > 1 else values[0])
+            ]
+        return [self._store_and_read(connection, model, one, returning) for one in values]
+
+    def _store_and_read(
+        self,
+        connection: sa.Connection,
+        model: ModelInfo,
+        values: dict[str, Any],
+        returning: tuple[Field, ...],
+    ) -> Row:
+        """For servers without RETURNING (MySQL): the key is the driver's last row id."""
+        key = connection.execute(sa.insert(model.table), values).inserted_primary_key
+        assert key is not None
+        where = [f.table_column == part for f, part in zip(model.key, key, strict=True)]
+        return tuple(connection.execute(sa.select(*[f.table_column for f in returning]).where(*where)).one())
+
+    def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
+        with self._use(Context(query.spec.model)) as connection:
+            return connection.execute(self.engine.words.update(query.spec, values)).rowcount
+
+    def delete(self, query: Compiled) -> int:
+        with self._use(Context(query.spec.model)) as connection:
+            return connection.execute(self.engine.words.delete(query.spec)).rowcount
+
+    # -- storage ---------------------------------------------------------------------------------------------------
+
+    def create(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
+        with self._use(Context(), together=True) as connection:
+            create_tables(connection, [*(m.table for m in models), *links])
+
+    def drop(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
+        with self._use(Context(), together=True) as connection:
+            drop_tables(connection, [*(m.table for m in models), *links])
+
+    def existing(self) -> set[str]:
+        with self._use(Context()) as connection:
+            schema = self.engine.settings.schema
+            return set(sa.inspect(connection).get_table_names(schema=schema))
+
+    def version(self) -> str:
+        with self._use(Context()) as connection:
+            info = connection.dialect.server_version_info or ()
+            connection.execute(sa.select(1))
+            return ".".join(str(part) for part in info)
+
+
+class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
+    """A pool; each call takes a connection of it."""
+
+    def __init__(self, engine: SQLEngine) -> None:
+        self.engine = engine
+        self.pool = make_pool(engine)
+
+    @contextmanager
+    def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
+        if together:
+            transaction = self.begin("batch")
+            try:
+                with transaction._use(context) as connection:
+                    yield connection
+                transaction.commit()
+            finally:
+                transaction.close()
+            return
+        with self._connected() as connection, _noted(context):
+            yield connection
+
+    def _connected(self) -> sa.Connection:
+        try:
+            return self.pool.connect()
+        except sa_exc.DBAPIError as exc:
+            note(exc, Context(failure=self.engine.failure_of(exc.orig or exc)))
+            raise
+
+    def begin(self, isolation: str = "snapshot", *, read_only: bool = False) -> SQLTransaction:
+        level, statements = self.engine.begin_statements(isolation, read_only)
+        connection = self._connected()
+        try:
+            with _noted(Context(in_transaction=True)):
+                if level is not None:
+                    connection = connection.execution_options(isolation_level=level)
+                for statement in statements:
+                    connection.exec_driver_sql(statement)
+                if not connection.in_transaction():
+                    connection.begin()
+        except BaseException:
+            connection.close()
+            raise
+        return SQLTransaction(self, connection, connection.get_transaction())
+
+    def close(self) -> None:
+        self.pool.dispose()
+
+    @property
+    def native(self) -> sa.Engine:
+        return self.pool
+
+    def details(self) -> dict[str, Any]:
+        pool = self.pool.pool
+        size = pool.size() if isinstance(pool, sa.QueuePool) else 0
+        used = pool.checkedout() if isinstance(pool, sa.QueuePool) else 0
+        return {"pool": {"size": size, "in_use": used}, "revision": self._revision()}
+
+    def _revision(self) -> str | None:
+        """The migration applied last, from Alembic's own table."""
+        if "alembic_version" not in self.existing():
+            return None
+        with self._use(Context()) as connection:
+            found = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalars().all()
+        return ", ".join(found) or None
+
+
+class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
+    """One connection of the pool, inside BEGIN, or inside a savepoint of it."""
+
+    buffered = True
+
+    def __init__(
+        self, parent: SQLConnection, connection: sa.Connection, block: Any, *, nested: bool = False
+    ) -> None:
+        self.engine = parent.engine
+        self.parent = parent
+        self.connection = connection
+        self.block = block
+        self.nested = nested
+
+    @contextmanager
+    def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
+        context.in_transaction = True
+        with _noted(context):
+            yield self.connection
+
+    def commit(self) -> None:
+        with _noted(Context(in_transaction=True, committing=not self.nested)):
+            self.block.commit()
+
+    def rollback(self) -> None:
+        with _noted(Context(in_transaction=True)):
+            self.block.rollback()
+
+    def savepoint(self) -> SQLTransaction:
+        with _noted(Context(in_transaction=True)):
+            return SQLTransaction(self.parent, self.connection, self.connection.begin_nested(), nested=True)
+
+    def close(self) -> None:
+        if self.nested:
+            if self.block.is_active:
+                self.block.rollback()
+            return
+        self.connection.close()
+
+    @property
+    def native(self) -> sa.Connection:
+        return self.connection
+
+
+@contextmanager
+def _noted(context: Context) -> Iterator[None]:
+    """Let an exception carry what it was about, for ``classify``."""
+    try:
+        yield
+    except sa_exc.SQLAlchemyError as exc:
+        if not hasattr(exc, "dbp_context"):
+            note(exc, context)
+        raise

@@ -1,0 +1,304 @@
+"""The SQL engines: SQLAlchemy's dialects behind the seam.
+
+    SQLEngine ── SQLiteEngine · PostgreSQLEngine · MariaDBEngine
+
+Another dialect works at once as ``{"PLUGIN": "sql", "ENGINE": "dialect+driver"}``; a subclass says what it claims, how
+its words differ and which codes its driver answers with.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.sql.elements import ClauseElement
+
+from db_plugins.config import Settings
+from db_plugins.engine import Capability, Compiled, Engine
+from db_plugins.errors import ConfigError, DbPluginsError, UnsupportedFilterError
+from db_plugins.models import ModelInfo
+from db_plugins.spec import QuerySpec
+
+from .compiler import MariaDBWords, PostgreSQLWords, Words
+from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, Kind
+from .settings import SQLSettings
+
+__all__ = ["MariaDBEngine", "PostgreSQLEngine", "SQLEngine", "SQLiteEngine"]
+
+_EVERYWHERE = {
+    Capability.WRITE,
+    Capability.UNIQUE,
+    Capability.FOREIGN_KEYS,
+    Capability.TRANSACTIONS,
+    Capability.SAVEPOINTS,
+    Capability.MICROSECONDS,
+}
+
+
+class SQLEngine(Engine):
+    """Any SQLAlchemy dialect, claiming what every one of them has."""
+
+    capabilities = frozenset(_EVERYWHERE)
+    settings_class = SQLSettings
+    words: Words = Words()
+    codes: ClassVar[Mapping[Any, Kind]] = {**SQLITE_CODES, **POSTGRESQL_CODES}
+    #: SQLAlchemy's name of the dialect, the drivers to try in order, and the extra that installs the first.
+    dialect: str = ""
+    drivers: ClassVar[Mapping[str, str]] = {}
+    extra: str = ""
+
+    @classmethod
+    def choose(cls, settings: Settings) -> type[Engine]:
+        return ENGINES.get(settings.engine, cls) if cls is SQLEngine else cls
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self.classifier = Classifier(settings, self.name, self.codes, self.where)
+
+    def compile(self, spec: QuerySpec) -> Compiled:
+        return Compiled(spec, native=self.words.select(spec))
+
+    def explain(self, query: Compiled) -> str:
+        return str(query.native.compile(dialect=self.url.get_dialect()()))
+
+    def classify(self, exc: Exception) -> DbPluginsError | None:
+        return self.classifier(exc)
+
+    def check_model(self, info: ModelInfo) -> None:
+        pass  # every SQLAlchemy type and default is this engine's own
+
+    def check_native(self, condition: Any) -> None:
+        if not isinstance(condition, ClauseElement):
+            raise UnsupportedFilterError(
+                f"{self.name} takes a SQLAlchemy expression or text() as native condition, "
+                f"not a value of type {type(condition).__name__}",
+                hint="write sqlalchemy.text('…') with bound parameters",
+            )
+
+    def connect(self, settings: Settings) -> Any:
+        from .connection import SQLConnection
+
+        return SQLConnection(self)
+
+    # -- the address -----------------------------------------------------------------------------------------------
+
+    @property
+    def url(self) -> URL:
+        """The address as SQLAlchemy takes it, with the driver that is installed."""
+        given = self.settings
+        if given.url is not None:
+            url = make_url(given.url.reveal())
+            name = url.drivername.partition("+")[0]
+        else:
+            name = given.engine
+            url = self.url_from_parts()
+        if "+" in url.drivername:
+            return url
+        if given.driver:
+            return url.set(drivername=f"{self.dialect or name}+{given.driver}")
+        return url.set(drivername=self._installed(name))
+
+    def url_from_parts(self) -> URL:
+        """The address from HOST, PORT, USER, PASSWORD and DB_NAME."""
+        given = self.settings
+        is_socket = given.host is not None and given.host.startswith("/")
+        return URL.create(
+            given.engine,
+            username=given.user,
+            password=given.password.reveal() if given.password else None,
+            host=None if is_socket else given.host,
+            port=given.port,
+            database=given.database,
+            query=self.socket_query(given.host or "") if is_socket else {},
+        )
+
+    def socket_query(self, folder: str) -> dict[str, str]:
+        """The URL's query for a HOST that is the folder of a Unix socket."""
+        return {"host": folder}
+
+    def _installed(self, name: str) -> str:
+        """``dialect+driver`` with the first driver that is installed; names the pip line if none is."""
+        dialect = self.dialect or name
+        for driver, module in self.drivers.items():
+            if importlib.util.find_spec(module) is not None:
+                return f"{dialect}+{driver}"
+        if self.drivers:
+            raise ConfigError(
+                f"no driver for {self.name} is installed (tried {', '.join(self.drivers.values())})",
+                hint=f'pip install "db-plugins-sql[{self.extra}]"',
+            )
+        return dialect
+
+    @property
+    def where(self) -> str:
+        """The place as messages name it, without a secret."""
+        given = self.settings
+        host, port = given.host, given.port
+        if given.url is not None:
+            url = make_url(given.url.reveal())
+            host, port = url.host, url.port
+        return f"{self.name} at {host or 'localhost'}{f':{port}' if port else ''}"
+
+    def connect_arguments(self) -> dict[str, Any]:
+        """Arguments of the driver's own connect()."""
+        return dict(self.settings.options or {})
+
+    def engine_arguments(self) -> dict[str, Any]:
+        """Arguments of ``create_engine``: the pool."""
+        given = self.settings
+        chosen = {
+            "pool_size": given.pool_size,
+            "max_overflow": given.max_overflow,
+            "pool_timeout": given.pool_timeout,
+            "pool_recycle": given.pool_recycle,
+        }
+        return {"pool_pre_ping": True, **{k: v for k, v in chosen.items() if v is not None}}
+
+    def on_connect(self, cursor: Any) -> None:
+        """Prepare a new connection of the pool."""
+
+    def begin_statements(self, isolation: str, read_only: bool) -> tuple[str | None, Iterable[str]]:
+        """SQLAlchemy's isolation level for a transaction, and statements that open it."""
+        level = {"batch": "READ COMMITTED", "serializable": "SERIALIZABLE"}.get(isolation, "REPEATABLE READ")
+        return level, ()
+
+    def failure_of(self, exc: BaseException) -> Kind | None:
+        """Why no connection could be made, where the driver gives no code; may reach out to find out."""
+        return None
+
+
+class SQLiteEngine(SQLEngine):
+    """SQLite, made safe: see ``sqlite.py``."""
+
+    capabilities = frozenset({*_EVERYWHERE, Capability.INFINITY, Capability.SERIALIZABLE})
+    codes = SQLITE_CODES
+    dialect = "sqlite"
+    decimal_digits = 15
+
+    @property
+    def path(self) -> str:
+        """The file, or ``":memory:"``."""
+        return self.url.database or ":memory:"
+
+    @property
+    def in_memory(self) -> bool:
+        """Does the database live only in this process?"""
+        return self.path == ":memory:" or "mode=memory" in self.path or self.url.query.get("mode") == "memory"
+
+    def url_from_parts(self) -> URL:
+        return URL.create("sqlite", database=self.settings.database)
+
+    def _installed(self, name: str) -> str:
+        return "sqlite+pysqlite"
+
+    @property
+    def where(self) -> str:
+        return f"sqlite at {self.path}"
+
+    def connect(self, settings: Settings) -> Any:
+        from .sqlite import SQLiteConnection
+
+        return SQLiteConnection(self)
+
+    def connect_arguments(self) -> dict[str, Any]:
+        arguments = {"timeout": max(self.settings.connect_timeout, 10.0), **super().connect_arguments()}
+        return {**arguments, "check_same_thread": False} if self.in_memory else arguments
+
+    def engine_arguments(self) -> dict[str, Any]:
+        if self.in_memory:
+            # One connection for the whole process, lent to one call at a time: the pool is the lock.
+            return {"poolclass": sa.QueuePool, "pool_size": 1, "max_overflow": 0}
+        arguments = super().engine_arguments()
+        return {**arguments, "pool_pre_ping": False}
+
+    def on_connect(self, cursor: Any) -> None:
+        cursor.execute("PRAGMA foreign_keys = ON")
+
+    def begin_statements(self, isolation: str, read_only: bool) -> tuple[str | None, Iterable[str]]:
+        # A deferred BEGIN that reads first fails at its first write after a foreign commit, whatever the timeout.
+        return None, ("BEGIN" if read_only else "BEGIN IMMEDIATE",)
+
+
+class PostgreSQLEngine(SQLEngine):
+    """PostgreSQL, and what speaks its protocol."""
+
+    capabilities = frozenset(
+        {*_EVERYWHERE, Capability.SERIALIZABLE, Capability.EXACT_DECIMAL, Capability.INFINITY}
+    )
+    words = PostgreSQLWords()
+    codes = POSTGRESQL_CODES
+    dialect = "postgresql"
+    drivers: ClassVar[Mapping[str, str]] = {"psycopg": "psycopg", "psycopg2": "psycopg2", "pg8000": "pg8000"}
+    extra = "postgresql"
+
+    def connect_arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = {"connect_timeout": max(1, round(self.settings.connect_timeout))}
+        if self.settings.tls is not None:
+            arguments["sslmode"] = {"off": "disable", "require": "require", "verify": "verify-full"}[
+                self.settings.tls
+            ]
+        return {**arguments, **super().connect_arguments()}
+
+    def on_connect(self, cursor: Any) -> None:
+        cursor.execute("SET TIME ZONE 'UTC'")
+        if self.settings.query_timeout:
+            cursor.execute(f"SET statement_timeout = {int(self.settings.query_timeout * 1000)}")
+        if self.settings.schema:
+            cursor.execute("SELECT set_config('search_path', %s, false)", (self.settings.schema,))
+
+    def failure_of(self, exc: BaseException) -> Kind | None:
+        from .diagnosis import why_postgresql_refused
+
+        return why_postgresql_refused(self.url, self.connect_arguments(), exc)
+
+
+class MariaDBEngine(SQLEngine):
+    """MariaDB, and MySQL where the two agree."""
+
+    capabilities = frozenset({*_EVERYWHERE, Capability.SERIALIZABLE, Capability.EXACT_DECIMAL})
+    words = MariaDBWords()
+    codes = MARIADB_CODES
+    drivers: ClassVar[Mapping[str, str]] = {"pymysql": "pymysql", "mysqldb": "MySQLdb"}
+    extra = "mysql"
+
+    def socket_query(self, folder: str) -> dict[str, str]:
+        sockets = [p for p in sorted(Path(folder).glob("*.sock")) if p.is_socket()]
+        return {"unix_socket": str(sockets[0] if sockets else Path(folder, "mysqld.sock"))}
+
+    def connect_arguments(self) -> dict[str, Any]:
+        given = self.settings
+        arguments: dict[str, Any] = {
+            "connect_timeout": max(1, round(given.connect_timeout)),
+            "charset": "utf8mb4",
+        }
+        if given.query_timeout:
+            # The server ends the statement first; the socket's limit is for a server that is frozen.
+            arguments["read_timeout"] = int(given.query_timeout) + 5
+        if given.tls in ("require", "verify"):
+            arguments["ssl"] = {"check_hostname": given.tls == "verify", "verify_mode": given.tls == "verify"}
+        return {**arguments, **super().connect_arguments()}
+
+    def on_connect(self, cursor: Any) -> None:
+        # Strict, so that nothing is cut; a 0 given as a key stays 0; division by zero is NULL and no error.
+        cursor.execute(
+            "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
+        )
+        cursor.execute("SET SESSION time_zone = '+00:00'")
+        cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
+        if cursor.fetchall():
+            cursor.execute("SET SESSION innodb_snapshot_isolation = ON")
+        if self.settings.query_timeout:
+            cursor.execute(f"SET SESSION max_statement_time = {float(self.settings.query_timeout)}")
+
+
+ENGINES: dict[str, type[SQLEngine]] = {
+    "sqlite": SQLiteEngine,
+    "postgresql": PostgreSQLEngine,
+    "postgres": PostgreSQLEngine,
+    "mysql": MariaDBEngine,
+    "mariadb": MariaDBEngine,
+}

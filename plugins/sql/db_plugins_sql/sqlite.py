@@ -1,0 +1,57 @@
+"""SQLite made safe by default: foreign keys, a BEGIN that is one, a busy timeout, WAL for files made here.
+
+``SQLiteConnection`` differs from the others in how a database comes to be: parent folders are made at first use, a new
+file gets write-ahead logging and an existing one keeps what it has, and an in-memory database is one connection that
+calls take in turn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from db_plugins.errors import DatabaseMissingError
+
+from .connection import SQLConnection
+
+if TYPE_CHECKING:
+    from .engine import SQLiteEngine
+
+__all__ = ["SQLiteConnection"]
+
+
+class SQLiteConnection(SQLConnection):
+    """One file, or one in-memory database."""
+
+    engine: SQLiteEngine
+
+    def __init__(self, engine: SQLiteEngine) -> None:
+        super().__init__(engine)
+        # A read that is half done holds the only connection there is: in memory it is read to the end first.
+        self.buffered = engine.in_memory
+        self._is_prepared = engine.in_memory
+
+    def _connected(self) -> Any:
+        if not self._is_prepared:
+            self._prepare_file()
+        return super()._connected()
+
+    def _prepare_file(self) -> None:
+        path = self._file
+        is_new = not path.exists() or path.stat().st_size == 0
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._is_prepared = True
+        if is_new:
+            with super()._connected() as connection:
+                connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+    @property
+    def _file(self) -> Path:
+        return Path(self.engine.path.removeprefix("file:").partition("?")[0])
+
+    def version(self) -> str:
+        if not self.engine.in_memory and not self._file.exists():
+            raise DatabaseMissingError(
+                f"there is no file {self.engine.path!r}", engine=self.engine.name, hint="run `dbp initdb`"
+            )
+        return super().version()

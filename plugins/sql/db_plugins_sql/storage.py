@@ -1,0 +1,101 @@
+"""Tables as this library makes them: the model's own Table with, where a dialect would lose something, its better type.
+
+The user's metadata is never changed: what is created is a copy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import REGCLASS
+
+from db_plugins.models import Field
+
+from .types import physical
+
+__all__ = ["create_tables", "drop_tables", "move_numbering", "physical_tables"]
+
+
+def physical_tables(tables: Sequence[sa.Table], dialect: sa.Dialect) -> list[sa.Table]:
+    """Copies of the tables, and of all that they refer to, as this dialect is to make them."""
+    metadata = sa.MetaData()
+    copies: dict[str, sa.Table] = {}
+    queue = list(tables)
+    while queue:
+        table = queue.pop(0)
+        if table.key in copies:
+            continue
+        copies[table.key] = _copy(table, metadata, dialect)
+        queue.extend(fk.column.table for fk in table.foreign_keys)
+    wanted = {t.key for t in tables}
+    return [t for t in metadata.sorted_tables if t.key in wanted]
+
+
+def _copy(table: sa.Table, metadata: sa.MetaData, dialect: sa.Dialect) -> sa.Table:
+    copy = table.to_metadata(metadata)
+    keyed = {c.name for index in table.indexes for c in index.columns} | {c.name for c in table.primary_key}
+    for constraint in table.constraints:
+        if isinstance(constraint, (sa.UniqueConstraint, sa.ForeignKeyConstraint)):
+            keyed |= {c.name for c in constraint.columns}
+    numbered = table.autoincrement_column
+    for column in copy.columns:
+        column.type = physical(column.type, dialect.name, indexed=column.name in keyed)
+        if dialect.name == "sqlite" and numbered is not None and column.name == numbered.name:
+            # Only an INTEGER key is SQLite's row id, and only AUTOINCREMENT never gives a number twice.
+            column.type = sa.Integer()
+            copy.dialect_options["sqlite"]["autoincrement"] = True
+    if dialect.name in ("mysql", "mariadb"):
+        for option, value in (
+            ("default charset", "utf8mb4"),
+            ("collate", "utf8mb4_nopad_bin"),
+            ("engine", "InnoDB"),
+        ):
+            copy.kwargs.setdefault(f"{dialect.name}_{option}", value)
+    return copy
+
+
+def create_tables(connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
+    """Make those that are missing, and the indexes that are missing on those that are there."""
+    made = physical_tables(tables, connection.dialect)
+    if not made:
+        return
+    _create_extensions(connection, made)
+    made[0].metadata.create_all(connection, tables=made)
+    inspector = sa.inspect(connection)
+    for table in made:
+        there = {index["name"] for index in inspector.get_indexes(table.name, schema=table.schema)}
+        for index in table.indexes:
+            if index.name not in there:
+                index.create(connection, checkfirst=True)
+
+
+def _create_extensions(connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
+    vectors = any(type(c.type).__module__.startswith("pgvector") for t in tables for c in t.columns)
+    if connection.dialect.name == "postgresql" and vectors:
+        connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS vector"))
+
+
+def drop_tables(connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
+    """Drop those that exist, children first, with their types."""
+    made: list[Any] = physical_tables(tables, connection.dialect)
+    if made:
+        made[0].metadata.drop_all(connection, tables=made)
+
+
+def move_numbering(connection: sa.Connection, field: Field, highest: int) -> None:
+    """Keys were given by hand: let the numbering go on after them, where the server does not see to it itself.
+
+    PostgreSQL's sequences know nothing of such keys. A sequence only ever moves forwards and is not part of the
+    transaction: numbers may be lost and never repeat.
+    """
+    if connection.dialect.name != "postgresql":
+        return
+    table = connection.dialect.identifier_preparer.format_table(field.table_column.table)
+    sequence = connection.execute(sa.select(sa.func.pg_get_serial_sequence(table, field.column))).scalar()
+    if sequence is None:
+        return
+    last = sa.func.pg_sequence_last_value(sa.cast(sequence, REGCLASS))
+    if (connection.execute(sa.select(last)).scalar() or 0) < highest:
+        connection.execute(sa.select(sa.func.setval(sequence, highest)))

@@ -1,0 +1,169 @@
+"""Where a dialect's own handling of a type loses something, the type that does not.
+
+``RUNTIME`` maps a SQLAlchemy type to the class that converts its values, by dialect: it is put into the dialect's
+``colspecs``, so that Core statements, IN lists, aggregates and Sessions all convert alike. ``physical`` is the type
+that ``create_all`` gives a column.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.types import TypeDecorator, TypeEngine
+
+from db_plugins.models.fields import unwrapped
+
+__all__ = ["json_without_null", "physical", "runtime_types"]
+
+Processor = Callable[[Any], Any]
+
+
+def _to_utc(value: dt.datetime | None) -> dt.datetime | None:
+    return value if value is None or value.tzinfo is None else value.astimezone(dt.UTC).replace(tzinfo=None)
+
+
+def _as_utc(value: dt.datetime | None) -> dt.datetime | None:
+    return value if value is None else value.replace(tzinfo=dt.UTC)
+
+
+def _chain(first: Processor, then: Processor | None) -> Processor:
+    return first if then is None else lambda value: then(first(value))
+
+
+class SQLiteDateTime(sqlite.DATETIME):
+    """SQLAlchemy's own writes an aware value's local wall time and forgets the offset: here it is UTC both ways."""
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        process = super().bind_processor(dialect)
+        return _chain(_to_utc, process) if self.timezone else process
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        process: Any = super().result_processor(dialect, coltype)
+        return (lambda value: _as_utc(process(value))) if self.timezone else process
+
+
+class SQLiteNumeric(sa.Numeric[Decimal]):
+    """A float in the file, exact for 15 digits, and read by its shortest form rather than ten decimals."""
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        return lambda value: None if value is None else float(value)
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        if not self.asdecimal:
+            return None
+        unit = None if self.scale is None else Decimal(1).scaleb(-self.scale)
+
+        def process(value: Any) -> Decimal | None:
+            if value is None:
+                return None
+            number = Decimal(repr(value))
+            return number if unit is None else number.quantize(unit)
+
+        return process
+
+
+class MariaDBDateTime(mysql.DATETIME):
+    """The server keeps no offset: UTC both ways, with six digits of a second."""
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        return _to_utc if self.timezone else None
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        return _as_utc if self.timezone else None
+
+
+class TextUuid(sa.Uuid[Any]):
+    """32 hex characters: MariaDB's own UUID type sorts by other bytes first."""
+
+    def __init__(self, as_uuid: bool = True, native_uuid: bool = False) -> None:
+        self.as_uuid = as_uuid
+        self.native_uuid = False
+
+
+def json_without_null(base: type[Any]) -> type[Any]:
+    """The dialect's JSON type, with ``None`` as NULL and never as JSON null."""
+
+    class NullableJSON(base):  # type: ignore[misc]
+        def bind_processor(self, dialect: sa.Dialect) -> Any:
+            process = super().bind_processor(dialect)
+            return None if process is None else lambda value: None if value is None else process(value)
+
+    NullableJSON.__name__ = base.__name__
+    return NullableJSON
+
+
+#: Type → converting class, by dialect name.
+RUNTIME: dict[str, dict[Any, Any]] = {
+    "sqlite": {sa.DateTime: SQLiteDateTime, sa.Numeric: SQLiteNumeric},
+    "mysql": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid},
+    "mariadb": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid},
+}
+
+
+def runtime_types(dialect: sa.Dialect) -> dict[Any, Any]:
+    """The dialect's ``colspecs`` with ours in place."""
+    colspecs = {**dialect.colspecs, **RUNTIME.get(dialect.name, {})}
+    for json_type in {sa.JSON, *(t for t in colspecs if isinstance(t, type) and issubclass(t, sa.JSON))}:
+        colspecs[json_type] = json_without_null(colspecs.get(json_type, json_type))
+    if sa.Float not in colspecs and sa.Numeric in RUNTIME.get(dialect.name, {}):
+        colspecs[sa.Float] = sa.Float
+    return colspecs
+
+
+def physical(type_: TypeEngine[Any], dialect_name: str, *, indexed: bool = False) -> TypeEngine[Any]:
+    """The type that a column of this type gets when this dialect makes the table."""
+    type_ = unwrapped(type_)
+    if isinstance(type_, TypeDecorator):
+        return type_
+    rule = PHYSICAL.get(dialect_name)
+    return type_ if rule is None else rule(type_, indexed)
+
+
+def _physical_postgresql(type_: TypeEngine[Any], _indexed: bool) -> TypeEngine[Any]:
+    # Ordered by code point whatever the database's collation, and served by the column's own index.
+    if isinstance(type_, sa.String) and not isinstance(type_, sa.Enum) and type_.collation is None:
+        return _copied(type_, collation="C")
+    return type_
+
+
+def _physical_mariadb(type_: TypeEngine[Any], indexed: bool) -> TypeEngine[Any]:
+    collation = "utf8mb4_nopad_bin"
+    if isinstance(type_, sa.Enum):
+        return mysql.VARCHAR(type_.length or 255, charset="utf8mb4", collation=collation)
+    if isinstance(type_, sa.String) and not isinstance(type_, (mysql.VARCHAR, mysql.TEXT)):
+        if isinstance(type_, sa.Text) or (type_.length is None and not indexed):
+            return mysql.LONGTEXT(charset="utf8mb4", collation=collation)
+        return mysql.VARCHAR(type_.length or 255, charset="utf8mb4", collation=collation)
+    for portable, made in _MARIADB:
+        if type(type_) is portable:
+            return made(type_)
+    return type_
+
+
+_MARIADB: tuple[tuple[type[Any], Callable[[Any], TypeEngine[Any]]], ...] = (
+    (sa.DateTime, lambda t: MariaDBDateTime(timezone=t.timezone, fsp=6)),
+    (sa.Time, lambda t: mysql.TIME(fsp=6)),
+    (sa.Float, lambda t: mysql.DOUBLE()),  # FLOAT has 32 bits there
+    (sa.Numeric, lambda t: sa.Numeric(t.precision or 65, 30 if t.precision is None else t.scale)),
+    (sa.LargeBinary, lambda t: mysql.LONGBLOB()),
+    (sa.Uuid, lambda t: mysql.CHAR(32, charset="ascii", collation="ascii_bin")),
+)
+
+
+def _copied(type_: sa.String, **changes: Any) -> TypeEngine[Any]:
+    made = type_.copy()
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+PHYSICAL: dict[str, Callable[[TypeEngine[Any], bool], TypeEngine[Any]]] = {
+    "postgresql": _physical_postgresql,
+    "mysql": _physical_mariadb,
+    "mariadb": _physical_mariadb,
+}
