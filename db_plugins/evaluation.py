@@ -74,7 +74,7 @@ def _(node: Or, row: Row) -> bool:
 
 @evaluate.register
 def _(node: Always, row: Row) -> bool:
-    return node.truth
+    return bool(node.truth)
 
 
 def compute(operand: Operand, row: Row) -> Any:

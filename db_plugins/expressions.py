@@ -42,11 +42,11 @@ from .nodes import (
     IsNull,
     Node,
     Operand,
-    Or,
     Value,
     all_of,
     any_of,
     negate,
+    settle,
 )
 from .spec import Order
 
@@ -90,7 +90,7 @@ class Reader:
 
     def condition(self, expression: Any) -> Node:
         """The node of one argument of ``filter``."""
-        return self.predicate(_element(expression, self.engine))
+        return settle(self.predicate(_element(expression, self.engine)))
 
     def equals(self, name: str, value: Any) -> Node:
         """``name=value``; ``None`` means IS NULL."""
@@ -101,7 +101,7 @@ class Reader:
             raise InvalidValueError(
                 f"{column.label} is compared with an expression", hint=f"write filter({column.label} == …)"
             )
-        return self._compare("==", Column(column), self._literal(value, Column(column), value))
+        return settle(self._compare("==", Column(column), self._literal(value, Column(column), value)))
 
     def order(self, term: Any) -> Order:
         """One argument of ``order_by``: a column, ``.desc()``, ``.nulls_last()``…, or a name with an optional ``-``."""
@@ -216,7 +216,7 @@ class Reader:
         if isinstance(right, (True_, False_)):
             return self._compare(op, subject, self._literal(isinstance(right, True_), subject, expression))
         if isinstance(right, Null):
-            return Always(False)
+            return Always(None)
         if isinstance(right, BindParameter):
             return self._compare(op, subject, self._literal(right.effective_value, subject, expression))
         other = self.operand(right)
@@ -225,7 +225,7 @@ class Reader:
 
     def _compare(self, op: str, left: Operand, right: Operand) -> Node:
         if isinstance(right, Value) and right.value is None:
-            return Always(False)
+            return Always(None)
         for side in (left, right):
             if isinstance(side, Column) and (
                 side.field.kind is Kind.JSON or (op not in ("==", "!=") and side.field.kind in _UNORDERED)
@@ -244,11 +244,9 @@ class Reader:
             raise self._unsupported(expression, "give in_ a column and a list of values")
         given = [self._literal(v, subject, expression).value for v in _listed(right.effective_value)]
         values = tuple(dict.fromkeys(v for v in given if v is not None))
-        if negated and len(values) < len(given) and None in given:
-            return Always(False)  # x NOT IN (…, NULL) is never true
-        if not values:
+        if not given:
             return Always(negated)
-        return In(subject, values, column, negated)
+        return In(subject, values, column, negated, null=None in given)
 
     def _between(self, expression: BinaryExpression[Any], negated: bool) -> Node:
         assert isinstance(expression.right, ExpressionClauseList)
@@ -263,10 +261,10 @@ class Reader:
             return IsNull(subject, negated)
         column = _field_of(subject)
         if isinstance(right, (True_, False_)) and column is not None and column.kind is Kind.BOOLEAN:
-            truth = isinstance(right, True_)
-            if not negated:
-                return Compare("==", subject, Value(truth, column))
-            return Or((IsNull(subject), Compare("==", subject, Value(not truth, column))))
+            # IS TRUE is never unknown, so that its negation holds for NULL.
+            same = Compare("==", subject, Value(isinstance(right, True_), column))
+            node = all_of((IsNull(subject, negated=True), same))
+            return negate(node) if negated else node
         raise self._unsupported(expression, "use is_ with None, True or False")
 
     # -- operands --------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@
 There is no NOT: the core pushes it to the leaves (``negate``), where it turns ``<`` into ``>=`` and ``IN`` into
 ``NOT IN``. So every node answers one question only, *is this TRUE in SQL's three-valued logic*, and a leaf whose
 operand is NULL never is. Lists are non-empty and without NULL, literals are checked and never NULL: the core has
-resolved those cases into ``Always``.
+resolved those cases into ``Always`` (``settle``).
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ __all__ = [
     "any_of",
     "fields_of",
     "negate",
+    "settle",
 ]
 
 #: The comparisons, each with its negation.
@@ -85,6 +86,8 @@ class In:
     values: tuple[Any, ...]
     field: Field
     negated: bool = False
+    #: NULL was in the list too. Only while an expression is read: ``settle`` resolves it.
+    null: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +114,9 @@ class Or:
 
 @dataclass(frozen=True, slots=True)
 class Always:
-    """Every row, or none."""
+    """Every row, or none. ``None``, *unknown*, exists only while an expression is read: ``settle`` makes it none."""
 
-    truth: bool
+    truth: bool | None
 
 
 Operand = Column | Value | Arithmetic
@@ -131,12 +134,30 @@ def negate(node: Node) -> Node:
 
 _NEGATIONS: dict[type, Callable[[Any], Node]] = {
     Compare: lambda n: Compare(COMPARISONS[n.op], n.left, n.right),
-    In: lambda n: In(n.operand, n.values, n.field, not n.negated),
+    In: lambda n: In(n.operand, n.values, n.field, not n.negated, n.null),
     IsNull: lambda n: IsNull(n.operand, not n.negated),
     And: lambda n: any_of(negate(p) for p in n.parts),
     Or: lambda n: all_of(negate(p) for p in n.parts),
-    Always: lambda n: Always(not n.truth),
+    Always: lambda n: Always(None if n.truth is None else not n.truth),
 }
+
+
+def settle(node: Node) -> Node:
+    """The node as engines get it, once no NOT can meet it any more: what is unknown is then as good as false."""
+    if isinstance(node, Always):
+        return Always(bool(node.truth))
+    if isinstance(node, In) and node.null:
+        return Always(False) if node.negated or not node.values else In(node.operand, node.values, node.field)
+    if isinstance(node, And):
+        parts = [settle(part) for part in node.parts]
+        # A comparison is false for NULL by itself: IS NOT NULL beside it says nothing more.
+        compared = {p.left for p in parts if isinstance(p, Compare)} | {
+            p.operand for p in parts if isinstance(p, In)
+        }
+        return all_of(p for p in parts if not (isinstance(p, IsNull) and p.negated and p.operand in compared))
+    if isinstance(node, Or):
+        return any_of(settle(part) for part in node.parts)
+    return node
 
 
 def all_of(nodes: Iterable[Node]) -> Node:
@@ -152,7 +173,7 @@ def any_of(nodes: Iterable[Node]) -> Node:
 def _combine(nodes: Iterable[Node], kind: type[And] | type[Or], *, neutral: bool) -> Node:
     parts: list[Node] = []
     for node in nodes:
-        if isinstance(node, Always):
+        if isinstance(node, Always) and node.truth is not None:
             if node.truth is not neutral:
                 return node
         elif isinstance(node, kind):

@@ -1,0 +1,135 @@
+"""Rows become plain, detached objects that SQLAlchemy accepts as its own."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from shop import Animal, Base, Dog, Item, Shop
+from sqlalchemy.ext.mutable import MutableDict
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, make_transient_to_detached, mapped_column
+from sqlalchemy.orm.exc import DetachedInstanceError
+
+from db_plugins.errors import NotLoadedError, UnsupportedOperationError
+from db_plugins.models import describe
+from db_plugins.models.objects import changed_values, given_values, make_builder, mark_stored
+
+
+def build(model: type, **values: Any) -> Any:
+    info = describe(model)
+    row = tuple(values.get(f.name) for f in info.fields)
+    return make_builder(info, info.fields)([row])[0]
+
+
+def test_a_built_object_is_detached_as_sqlalchemys_own_are() -> None:
+    """The state that the builder sets by hand is the one that make_transient_to_detached would have made."""
+    ours, theirs = build(Shop, id=1, name="a"), Shop(id=1, name="a")
+    make_transient_to_detached(theirs)
+    for name in ("transient", "pending", "persistent", "deleted", "detached"):
+        assert getattr(sa.inspect(ours), name) == getattr(sa.inspect(theirs), name), name
+    assert sa.inspect(ours).key == sa.inspect(theirs).key
+    assert sa.inspect(ours).identity_key == sa.inspect(theirs).identity_key
+    assert not sa.inspect(ours).modified
+
+
+def test_attributes_are_readable_and_relationships_say_how_to_load_them() -> None:
+    item = build(Item, id=1, title="a", shop_id=None)
+    assert item.title == "a"
+    with pytest.raises(NotLoadedError, match=r"Item\.shop was not loaded; .*include\(Item\.shop\)"):
+        item.shop
+    with pytest.raises(DetachedInstanceError):
+        build(Shop, id=1, name="a").items
+
+
+def test_an_unloaded_collection_cannot_be_assigned() -> None:
+    shop = build(Shop, id=1, name="a")
+    with pytest.raises(NotLoadedError):
+        shop.items = []
+
+
+def test_guarded_relationships_still_make_expressions() -> None:
+    describe(Item)
+    assert "EXISTS" in str(Shop.items.any(Item.count == 1))
+    assert "EXISTS" in str(Item.shop.has(name="a"))
+    assert str(sa.select(Item).join(Item.shop))
+
+
+@pytest.mark.parametrize("copied", [lambda m: pickle.loads(pickle.dumps(m)), copy.copy, copy.deepcopy])
+def test_an_object_can_be_pickled_and_copied(copied: Any) -> None:
+    again = copied(build(Item, id=7, title="a"))
+    assert (again.id, again.title) == (7, "a")
+    if copied is not copy.copy:
+        with pytest.raises(NotLoadedError):
+            again.shop
+
+
+def test_an_object_can_be_added_to_a_session_changed_and_loaded_lazily_there() -> None:
+    engine = sa.create_engine("sqlite://")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        session.add_all([Shop(id=1, name="a", items=[Item(id=1, title="x")])])
+        session.commit()
+    item = build(Item, id=1, title="x", shop_id=1)
+    with Session(engine) as session:
+        session.add(item)
+        item.title = "y"
+        assert item.shop.name == "a"
+        session.commit()
+    with Session(engine) as session:
+        assert session.get(Item, 1).title == "y"  # type: ignore[union-attr]
+        session.delete(session.merge(build(Shop, id=1, name="a")))
+        session.commit()
+        assert session.get(Item, 1).shop_id is None  # type: ignore[union-attr]
+
+
+def test_load_events_fire_and_rows_become_their_subclass() -> None:
+    dog = build(Animal, id=1, kind="dog", name="Rex")
+    assert type(dog) is Dog
+    assert dog.was_loaded
+    assert type(build(Animal, id=2, kind="animal")) is Animal
+
+
+def test_mutable_values_are_tracked() -> None:
+    class Local(DeclarativeBase):
+        pass
+
+    class Note(Local):
+        __tablename__ = "note"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        data: Mapped[dict[str, Any]] = mapped_column(MutableDict.as_mutable(sa.JSON))
+
+    note = build(Note, id=1, data={"a": 1})
+    assert isinstance(note.data, MutableDict)
+    note.data["a"] = 2
+    assert changed_values(describe(Note), note) == {"data": {"a": 2}}
+
+
+def test_changed_values_are_those_set_since_it_was_read() -> None:
+    item = build(Item, id=1, title="a", count=1)
+    item.title = "b"
+    assert changed_values(describe(Item), item) == {"title": "b"}
+
+
+def test_a_stored_instance_is_detached_with_nothing_pending() -> None:
+    info = describe(Shop)
+    shop = Shop(name="a")
+    mark_stored(info, shop, [f.name for f in info.fields], (5, "a"))
+    assert (shop.id, shop.name) == (5, "a")
+    assert sa.inspect(shop).detached
+    assert changed_values(info, shop) == {}
+    with pytest.raises(NotLoadedError):
+        shop.items
+
+
+def test_an_instance_with_related_objects_or_in_a_session_is_refused() -> None:
+    info = describe(Shop)
+    with pytest.raises(UnsupportedOperationError, match="related objects in 'items'"):
+        given_values(info, Shop(name="a", items=[Item()]))
+    with Session() as session:
+        shop = Shop(name="a")
+        session.add(shop)
+        with pytest.raises(UnsupportedOperationError, match="Session"):
+            given_values(info, shop)
