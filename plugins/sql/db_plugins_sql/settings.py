@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from db_plugins.config import Given, Settings
+from sqlalchemy.dialects import registry
+from sqlalchemy.exc import NoSuchModuleError
+
+from db_plugins.config import Given, Settings, unknown_engine
 
 __all__ = ["SQLSettings"]
 
@@ -21,9 +24,21 @@ class SQLSettings(Settings):
     def check(cls, given: Given) -> Iterable[str]:
         if "url" in given.attributes:
             return
-        if given.engine == "sql":
+        if not _is_dialect(given.engine):
+            yield unknown_engine(given)
+        elif given.engine == "sql":
             yield "ENGINE is missing: sqlite, postgresql, mariadb, mysql, or another dialect of SQLAlchemy"
         elif given.engine in _EMBEDDED:
             yield from given.missing("database")
         else:
             yield from given.missing("host", "user", "database")
+
+
+def _is_dialect(engine: str) -> bool:
+    try:
+        registry.load(engine)
+    except NoSuchModuleError:
+        return engine == "sql"
+    except ImportError:  # the dialect is known and its driver is not installed: told when it connects
+        return True
+    return True
