@@ -206,8 +206,7 @@ def _leaves() -> list[Any]:
 
 def test_every_combination_means_what_sqlite_says(reader: Reader) -> None:
     """Leaves, negations, pairs and negated pairs over all NULL patterns: SQLite is the witness for three-valued logic."""
-    engine = sa.create_engine("sqlite://")
-    Base.metadata.create_all(engine, tables=[Item.__table__, Shop.__table__])
+    engine = sa.create_engine("sqlite://", poolclass=sa.NullPool)
     values = itertools.product((None, 1, 2), (None, 1), (None, True, False), (None, "a", "A"))
     rows = [
         {"id": n, "count": c, "small": s, "sold": b, "title": t} for n, (c, s, b, t) in enumerate(values, 1)
@@ -222,6 +221,7 @@ def test_every_combination_means_what_sqlite_says(reader: Reader) -> None:
     ]
     filters += [not_(and_(a, not_(b))) for a, b in pairs]
     with engine.connect() as connection:
+        Base.metadata.create_all(connection, tables=[Item.__table__, Shop.__table__])
         connection.execute(
             sa.insert(Item.__table__),
             [{"ttl": r["title"], **{k: v for k, v in r.items() if k != "title"}} for r in rows],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,8 +67,8 @@ def test_an_object_can_be_pickled_and_copied(copied: Any) -> None:
             again.shop
 
 
-def test_an_object_can_be_added_to_a_session_changed_and_loaded_lazily_there() -> None:
-    engine = sa.create_engine("sqlite://")
+def test_an_object_can_be_added_to_a_session_changed_and_loaded_lazily_there(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/x.db", poolclass=sa.NullPool)
     Base.metadata.create_all(engine)
     with Session(engine) as session:
         session.add_all([Shop(id=1, name="a", items=[Item(id=1, title="x")])])

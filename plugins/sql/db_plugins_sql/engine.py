@@ -29,6 +29,8 @@ from .settings import SQLSettings
 
 __all__ = ["MariaDBEngine", "PostgreSQLEngine", "SQLEngine", "SQLiteEngine"]
 
+#: Drivers that only await: an entry that names one is used by ``connect`` with the driver that does not.
+_ASYNC_DRIVERS = {"asyncpg", "aiosqlite", "asyncmy", "aiomysql"}
 _EVERYWHERE = {
     Capability.WRITE,
     Capability.UNIQUE,
@@ -90,17 +92,12 @@ class SQLEngine(Engine):
     def url(self) -> URL:
         """The address as SQLAlchemy takes it, with the driver that is installed."""
         given = self.settings
-        if given.url is not None:
-            url = make_url(given.url.reveal())
-            name = url.drivername.partition("+")[0]
-        else:
-            name = given.engine
-            url = self.url_from_parts()
-        if "+" in url.drivername:
-            return url
-        if given.driver:
-            return url.set(drivername=f"{self.dialect or name}+{given.driver}")
-        return url.set(drivername=self._installed(name))
+        url = self.url_from_parts() if given.url is None else make_url(given.url.reveal())
+        name, _, driver = url.drivername.partition("+")
+        driver = driver or given.driver or ""
+        if driver in _ASYNC_DRIVERS:
+            driver = ""
+        return url.set(drivername=f"{self.dialect or name}+{driver}" if driver else self._installed(name))
 
     def url_from_parts(self) -> URL:
         """The address from HOST, PORT, USER, PASSWORD and DB_NAME."""

@@ -12,6 +12,8 @@ from db_plugins.config import Given, Settings, unknown_engine
 
 __all__ = ["SQLSettings"]
 
+#: Names that this plugin answers to and SQLAlchemy does not.
+_OWN_NAMES = {"sql", "postgres"}
 #: Engines whose database is a file, or nothing but memory.
 _EMBEDDED = {"sqlite", "duckdb"}
 
@@ -38,7 +40,7 @@ def _is_dialect(engine: str) -> bool:
     try:
         registry.load(engine)
     except NoSuchModuleError:
-        return engine == "sql"
+        return engine in _OWN_NAMES
     except ImportError:  # the dialect is known and its driver is not installed: told when it connects
         return True
     return True

@@ -23,14 +23,11 @@ def stars(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return importlib.import_module("examples.stars.load")
 
 
-@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "mongodb", "mongomock"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb", "mongodb"])
 def entry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, Any]]:
     """An entry of an empty database of each engine."""
     if request.param == "sqlite":
         yield {"ENGINE": "sqlite", "DB_NAME": str(tmp_path / "stars.db")}
-    elif request.param == "mongomock":
-        pytest.importorskip("mongomock_ng")
-        yield {"ENGINE": "mongomock", "DB_NAME": tmp_path.name}
     else:
         server = request.getfixturevalue("shared_server")(request.param)
         name, _url = server.new_database()
