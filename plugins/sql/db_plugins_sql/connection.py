@@ -132,7 +132,7 @@ class _Verbs(Connection):
         columns = [f.table_column.key for f in given]
         values = [dict(zip(columns, row, strict=True)) for row in rows]
         by_hand = model.numbered is not None and model.numbered in given
-        with self._use(Context(model), together=len(rows) > 1 or by_hand) as connection:
+        with self._use(Context(model, writing=True), together=len(rows) > 1 or by_hand) as connection:
             stored = self._store(connection, model, values, returning)
             if by_hand:
                 assert model.numbered is not None
@@ -180,11 +180,11 @@ class _Verbs(Connection):
         return tuple(connection.execute(sa.select(*[f.table_column for f in returning]).where(*where)).one())
 
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
-        with self._use(Context(query.spec.model)) as connection:
+        with self._use(Context(query.spec.model, writing=True)) as connection:
             return connection.execute(self.engine.words.update(query.spec, values)).rowcount
 
     def delete(self, query: Compiled) -> int:
-        with self._use(Context(query.spec.model)) as connection:
+        with self._use(Context(query.spec.model, writing=True)) as connection:
             return connection.execute(self.engine.words.delete(query.spec)).rowcount
 
     # -- storage ---------------------------------------------------------------------------------------------------

@@ -149,17 +149,19 @@ _MISSING_TABLE = {"42P01", 1146}
 class Context:
     """What an exception is about: attached by the connection, read here."""
 
-    __slots__ = ("committing", "failure", "in_transaction", "model")
+    __slots__ = ("committing", "failure", "in_transaction", "model", "writing")
 
     def __init__(
         self,
         model: ModelInfo | None = None,
         *,
+        writing: bool = False,
         in_transaction: bool = False,
         committing: bool = False,
         failure: Kind | None = None,
     ) -> None:
         self.model = model
+        self.writing = writing
         self.in_transaction = in_transaction
         self.committing = committing
         self.failure = failure
@@ -200,14 +202,16 @@ class Classifier:
         lost = getattr(exc, "connection_invalidated", False)
         if lost and kind in (None, ConnectionLostError):
             kind = ConnectionLostError
-        if kind is ConnectionLostError and context.committing:
+        if kind is ConnectionLostError and (
+            context.committing or (context.writing and not context.in_transaction)
+        ):
             return OutcomeUnknownError
         return kind or EngineError
 
     def _make(self, kind: Kind, orig: BaseException, context: Context) -> EngineError:
         if kind is OutcomeUnknownError:
             return OutcomeUnknownError(
-                f"the connection to {self.where} was lost while it committed",
+                f"the connection to {self.where} was lost while it wrote {_model(context)}",
                 engine=self.engine,
                 orig=orig,
                 hint="the work may or may not be stored: read it again by its keys",
