@@ -1,0 +1,66 @@
+# Everything a contributor types; `make` alone lists it. Each target first makes .venv, once, and again when a
+# setup.cfg or the requirements change. pip uses whatever index and options this machine has configured.
+
+VENV ?= .venv
+PYTHON := $(VENV)/bin/python
+READY := $(VENV)/.ready
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help env demo test lint format types bench clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo '  ARGS="…" is passed on, as in: make test ARGS="-k paginate"'
+
+demo: $(READY)  ## one program on SQLite and on MongoDB, with the same output
+	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m servers mongodb -- "$(PYTHON)" examples/demo.py $(ARGS)
+
+test: $(READY)  ## all tests, on real servers
+	"$(PYTHON)" -m pytest -n 2 $(ARGS)
+
+lint: $(READY)  ## ruff: faults and format
+	"$(PYTHON)" -m ruff check .
+	"$(PYTHON)" -m ruff format --check .
+
+format: $(READY)  ## ruff: mend what it can, and format
+	"$(PYTHON)" -m ruff check --fix .
+	"$(PYTHON)" -m ruff format .
+
+types: $(READY)  ## mypy, strict
+	"$(PYTHON)" -m mypy $(ARGS)
+
+bench: $(READY)  ## the benchmarks
+	"$(PYTHON)" -m benchmarks $(ARGS)
+
+env: $(READY)  ## only make .venv
+
+clean:  ## remove .venv and everything made
+	rm -rf "$(VENV)" .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf build dist *.egg-info plugins/*/build plugins/*/dist plugins/*/*.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# An environment knows the checkout that it was made for by its absolute path: one that was copied or moved along with
+# the tree would run the code of the old place, so it is made anew.
+ifneq ($(shell cat "$(READY)" 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+$(READY): setup.cfg pyproject.toml requirements/test.txt $(wildcard plugins/*/setup.cfg plugins/*/pyproject.toml)
+	@if [ "$$(cat "$(READY)" 2>/dev/null)" != "$(CURDIR)" ]; then \
+	    for python in python3 python3.14 python3.13 python3.12 python3.11; do \
+	        "$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && break; \
+	        python=; \
+	    done; \
+	    if [ -z "$$python" ]; then \
+	        echo 'No Python 3.11 or newer with venv among python3, python3.14 … python3.11.' \
+	             'Install one (Debian: apt install python3-venv).' >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "Making $(VENV) with $$("$$python" --version)"; \
+	    "$$python" -m venv --clear "$(VENV)"; \
+	fi
+	@echo 'Installing the three distributions and requirements/test.txt'
+	@"$(PYTHON)" -m pip install --quiet --disable-pip-version-check \
+	    --editable . --editable plugins/sql --editable plugins/mongo --requirement requirements/test.txt
+	@printf '%s' "$(CURDIR)" > "$(READY)"
