@@ -1,0 +1,361 @@
+"""The driver: runs what was compiled. Short, for all the thinking is in translate, codec and errors.
+
+Verbs ── StoringVerbs ── MongoConnection   each call its own; with transactions
+                      └─ MockConnection    in mock.py: without
+      └─ MongoTransaction                  all calls in one ClientSession
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
+from functools import cached_property
+from itertools import islice
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pymongo import errors as driver
+from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
+from pymongo.write_concern import WriteConcern
+
+from db_plugins.config import Settings
+from db_plugins.engine import (
+    BulkResult,
+    Compiled,
+    Conflict,
+    Connection,
+    SupportsStorage,
+    SupportsTransactions,
+    TransactionConnection,
+)
+from db_plugins.errors import ConflictError, UnsupportedOperationError
+from db_plugins.models import Field, ModelInfo
+from db_plugins.nodes import Operand
+
+from . import storage
+from .client import address_of, database_of, make_client, user_of
+from .codec import CODEC_OPTIONS, document_maker, path_of, row_maker
+from .engine import Find
+from .errors import TRANSIENT, Situation, during
+from .numbering import COUNTERS, Numbering
+from .translate import Translator
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+__all__ = ["MongoConnection", "MongoTransaction", "StoringVerbs"]
+
+T = TypeVar("T")
+#: How long a call of its own is sent again while other transactions hold its rows.
+PATIENCE_SECONDS = 60.0
+WRITE_CONFLICT = 112
+_FETCH_ALL = 2000
+
+
+class Verbs(Connection):
+    """The verbs over one database, in the session if there is one."""
+
+    def __init__(self, settings: Settings, engine: str, database: Any, session: Any = None) -> None:
+        self._settings = settings
+        self._engine = engine
+        self._database = database
+        self._session = session
+        self._where = address_of(settings)
+        self._here = Situation(
+            engine,
+            self._where,
+            user=user_of(settings),
+            in_transaction=session is not None,
+            connect_timeout=settings.connect_timeout,
+        )
+        self._numbering = Numbering(database)
+
+    # -- reads -----------------------------------------------------------------------------------------------
+
+    def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        find: Find = query.native
+        make = row_maker(find.info, query.spec.columns)
+        size = batch or _FETCH_ALL
+        with self._during("read", find.info), self._cursor(find, size) as cursor:
+            while documents := list(islice(cursor, size)):
+                yield make(documents)
+
+    def _cursor(self, find: Find, size: int) -> Any:
+        collection = self._database[find.info.store]
+        if find.flags:
+            return collection.aggregate(
+                find.pipeline(), batchSize=size, session=self._session, allowDiskUse=True
+            )
+        return collection.find(
+            find.filter,
+            find.projection,
+            sort=find.sort or None,
+            skip=find.skip,
+            limit=find.limit,
+            batch_size=size,
+            session=self._session,
+        )
+
+    def count(self, query: Compiled) -> int:
+        find: Find = query.native
+        window = {name: n for name, n in (("skip", find.skip), ("limit", find.limit)) if n}
+        with self._during("read", find.info):
+            return int(
+                self._database[find.info.store].count_documents(find.filter, session=self._session, **window)
+            )
+
+    # -- writes ----------------------------------------------------------------------------------------------
+
+    def insert(
+        self,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        rows: Sequence[tuple[Any, ...]],
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> BulkResult:
+        if conflict is not None:
+            raise UnsupportedOperationError(f"{self._engine} cannot yet {conflict.action} rows in conflict")
+        if not rows:
+            return BulkResult()
+        make = document_maker(model, given)
+        with self._during("write", model):
+            stored = self._store(model, given, [make(row) for row in rows])
+        return BulkResult(inserted=len(rows), rows=row_maker(model, returning)(stored) if returning else ())
+
+    def _store(
+        self, model: ModelInfo, given: tuple[Field, ...], documents: list[dict[str, Any]]
+    ) -> list[dict[str, Any]]:
+        numbered = model.numbered
+        if numbered is None:
+            self._insert(model, documents)
+            return documents
+        path = path_of(model, numbered)
+        if numbered in given:
+            highest = max(document[path] for document in documents)
+            if self._session is not None:  # others may number as soon as this commits
+                self._numbering.move_past(model, highest)
+                self._insert(model, documents)
+            else:
+                self._insert(model, documents)
+                self._numbering.move_past(model, highest)
+            return documents
+        self._insert_numbered(model, numbered, documents)
+        return documents
+
+    def _insert_numbered(self, model: ModelInfo, numbered: Field, documents: list[dict[str, Any]]) -> None:
+        path = path_of(model, numbered)
+        for attempt in range(3):
+            numbers = self._numbering.take(model, numbered, len(documents))
+            for document, number in zip(documents, numbers, strict=True):
+                document[path] = number
+            try:
+                self._insert(model, documents)
+                return
+            except (driver.DuplicateKeyError, driver.BulkWriteError) as exc:
+                if attempt == 2 or not _is_about(exc, path):
+                    raise
+                # Another program stored rows with keys of its own: number past them.
+                self._numbering.restart(model, numbered)
+                if self._session is not None:  # the server has given the transaction up
+                    raise ConflictError(
+                        f"another program has numbered rows of {model.name} itself",
+                        engine=self._engine,
+                        orig=exc,
+                        hint="run it again: run_transaction() does",
+                    ) from exc
+
+    def _insert(self, model: ModelInfo, documents: list[dict[str, Any]]) -> None:
+        collection = self._database[model.store]
+        if len(documents) == 1:
+            self._again(lambda session: collection.insert_one(documents[0], session=session))
+        else:
+            self._together(lambda session: collection.insert_many(documents, session=session))
+
+    def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
+        find: Find = query.native
+        info = find.info
+        change = Translator(info).update_document(values)
+        collection = self._database[info.store]
+        with self._during("write", info):
+            if find.names_one:
+                result = self._again(lambda s: collection.update_one(find.filter, change, session=s))
+            elif isinstance(change, list) or any(set(values) & set(unique.fields) for unique in info.uniques):
+                result = self._together(lambda s: collection.update_many(find.filter, change, session=s))
+            else:  # nothing can fail half-way
+                result = self._again(lambda s: collection.update_many(find.filter, change, session=s))
+        return int(result.matched_count)
+
+    def delete(self, query: Compiled) -> int:
+        find: Find = query.native
+        collection = self._database[find.info.store]
+        delete = collection.delete_one if find.names_one else collection.delete_many
+        with self._during("write", find.info):
+            return int(self._again(lambda session: delete(find.filter, session=session)).deleted_count)
+
+    # -- how a call is run -----------------------------------------------------------------------------------
+
+    def _during(self, doing: str, model: ModelInfo | None = None) -> AbstractContextManager[None]:
+        return during(replace(self._here, doing=doing, model=model))
+
+    def _again(self, work: Callable[[Any], T]) -> T:
+        """Do the work, which is one atomic call."""
+        return work(self._session)
+
+    def _together(self, work: Callable[[Any], T]) -> T:
+        """Do the work, which is all or nothing where that can be."""
+        return work(self._session)
+
+
+def _is_about(exc: driver.OperationFailure, path: str) -> bool:
+    details = exc.details or {}
+    first = (details.get("writeErrors") or [details])[0]
+    return first.get("code", exc.code) == 11000 and list(first.get("keyPattern") or ()) == [path]
+
+
+class StoringVerbs(Verbs, SupportsStorage):
+    """The role that makes and drops collections."""
+
+    def create(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
+        with self._during("index"):
+            there = storage.existing_collections(self._database)
+        for info in models:
+            storage.report_untranslated(info)
+            with self._during("index", info):
+                storage.make_collection(self._database, info.store, there, storage.indexes_of(info))
+        for table in links:
+            with self._during("index"):
+                storage.make_collection(self._database, table.name, there, storage.link_index(table))
+
+    def drop(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
+        with self._during("write"):
+            for name in (*(info.store for info in models), *(table.name for table in links)):
+                self._database.drop_collection(name)
+                self._numbering.forget(name)
+
+    def existing(self) -> set[str]:
+        with self._during("read"):
+            return storage.existing_collections(self._database) - {COUNTERS}
+
+
+class MongoConnection(StoringVerbs, SupportsTransactions):
+    """One database on a server. Shared by threads; PyMongo's pool is inside, and survives a fork."""
+
+    def __init__(self, settings: Settings, engine: str) -> None:
+        self._client = make_client(settings)
+        name = database_of(settings)
+        super().__init__(settings, engine, self._client.get_database(name, codec_options=CODEC_OPTIONS))
+        self._native = self._client.get_database(name)
+
+    @property
+    def native(self) -> Any:
+        """The pymongo Database."""
+        return self._native
+
+    def version(self) -> str:
+        with self._during("read"):
+            return str(self._client.server_info()["version"])
+
+    def details(self) -> dict[str, Any]:
+        return {"missing": storage.missing_roles(self._hello)}
+
+    @cached_property
+    def _hello(self) -> dict[str, Any]:
+        with self._during("read"):
+            return dict(self._client.admin.command("hello"))
+
+    def begin(self, isolation: str = "snapshot", *, read_only: bool = False) -> TransactionConnection:
+        if not storage.has_transactions(self._hello):
+            raise UnsupportedOperationError(
+                f"{self._engine} at {self._where} has no transactions: it is in no replica set",
+                hint="start it with --replSet rs0 and run rs.initiate() once",
+            )
+        return MongoTransaction(self, isolation, read_only)
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._client.close()
+
+    def _again(self, work: Callable[[Any], T]) -> T:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for attempt in range(1_000_000):
+            try:
+                return work(None)
+            except driver.OperationFailure as exc:
+                if not _was_contention(exc) or time.monotonic() > deadline:
+                    raise
+            _pause(attempt)
+        raise AssertionError("unreachable")
+
+    def _together(self, work: Callable[[Any], T]) -> T:
+        if not storage.has_transactions(self._hello):
+            return self._again(work)
+
+        def whole(_none: Any) -> T:
+            with self._client.start_session() as session:
+                session.start_transaction(**_concerns("batch"))
+                result = work(session)
+                with self._during("commit"):
+                    session.commit_transaction()
+                return result
+
+        return self._again(whole)
+
+
+def _was_contention(exc: driver.OperationFailure) -> bool:
+    return exc.code == WRITE_CONFLICT or exc.has_error_label(TRANSIENT)
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
+
+
+def _concerns(isolation: str) -> dict[str, Any]:
+    return {
+        "read_concern": ReadConcern("local" if isolation == "batch" else "snapshot"),
+        "write_concern": WriteConcern("majority"),
+        "read_preference": ReadPreference.PRIMARY,
+    }
+
+
+class MongoTransaction(Verbs, TransactionConnection):
+    """All calls in one ClientSession, with a snapshot of the data as they were at the first of them."""
+
+    def __init__(self, outer: MongoConnection, isolation: str, read_only: bool) -> None:
+        with outer._during("read"):
+            session = outer._client.start_session()
+            session.start_transaction(**_concerns(isolation))
+        super().__init__(outer._settings, outer._engine, outer._database, session)
+        self._numbering = outer._numbering
+        self._read_only = read_only
+
+    @property
+    def native(self) -> Any:
+        """The pymongo ClientSession."""
+        return self._session
+
+    def _again(self, work: Callable[[Any], T]) -> T:
+        if self._read_only:
+            raise UnsupportedOperationError(
+                "this transaction is read-only", hint="open it without read_only=True"
+            )
+        return work(self._session)
+
+    _together = _again
+
+    def commit(self) -> None:
+        with self._during("commit"):
+            self._session.commit_transaction()
+
+    def rollback(self) -> None:
+        # A server that has given the transaction up already, or is gone, has nothing left to undo.
+        with suppress(driver.PyMongoError):
+            if self._session.in_transaction:
+                self._session.abort_transaction()
+
+    def close(self) -> None:
+        with suppress(Exception):
+            self._session.end_session()
