@@ -54,7 +54,7 @@ def _(node: Compare, row: Row) -> bool:
 @evaluate.register
 def _(node: In, row: Row) -> bool:
     value = compute(node.operand, row)
-    return value is not None and (value in node.values) is not node.negated
+    return value is not None and (value in node.members) is not node.negated
 
 
 @evaluate.register
@@ -86,7 +86,8 @@ def compute(operand: Operand, row: Row) -> Any:
     left, right = compute(operand.left, row), compute(operand.right, row)
     if left is None or right is None:
         return None
-    return _ARITHMETIC[operand.op](*_same_kind(left, right))
+    result = _ARITHMETIC[operand.op](*_same_kind(left, right))
+    return None if result != result else result  # NaN is NULL
 
 
 def _same_kind(left: Any, right: Any) -> tuple[Any, Any]:
@@ -107,7 +108,10 @@ def _floor_division(left: Any, right: Any) -> Any:
         return None
     if isinstance(left, Decimal) or isinstance(right, Decimal):
         return Decimal(math.floor(Decimal(left) / Decimal(right)))
-    return left // right
+    if isinstance(left, int) and isinstance(right, int):
+        return left // right
+    quotient = left / right
+    return float(math.floor(quotient)) if math.isfinite(quotient) else quotient
 
 
 _ARITHMETIC: dict[str, Callable[[Any, Any], Any]] = {

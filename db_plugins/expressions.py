@@ -137,6 +137,11 @@ class Reader:
             if isinstance(result, Value):
                 return Value(self.check(column, result.value), column)
             kinds = {f.kind for f in _fields(result)}
+            if isinstance(result, Arithmetic) and column.kind is Kind.INTEGER and not _is_whole(result):
+                raise InvalidValueError(
+                    f"{column.label} takes whole numbers, and this calculation may give others",
+                    hint="calculate with integers and //, or make the column a Float",
+                )
             if (isinstance(result, Column) and result.field.kind is not column.kind) or (
                 isinstance(result, Arithmetic) and not (column.kind in _NUMBERS and kinds <= _NUMBERS)
             ):
@@ -383,6 +388,15 @@ def _fields(operand: Operand) -> Iterable[Field]:
     if isinstance(operand, Arithmetic):
         return [*_fields(operand.left), *_fields(operand.right)]
     return []
+
+
+def _is_whole(operand: Operand) -> bool:
+    """Is the result an integer whatever the row holds?"""
+    if isinstance(operand, Column):
+        return operand.field.kind is Kind.INTEGER
+    if isinstance(operand, Value):
+        return isinstance(operand.value, int)
+    return operand.op != "/" and _is_whole(operand.left) and _is_whole(operand.right)
 
 
 def _listed(values: Any) -> list[Any]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class Compare:
     right: Operand
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class In:
     """Is the operand one of the values (``negated``: none of them), and not NULL?"""
 
@@ -88,6 +89,11 @@ class In:
     negated: bool = False
     #: NULL was in the list too. Only while an expression is read: ``settle`` resolves it.
     null: bool = False
+
+    @cached_property
+    def members(self) -> frozenset[Any]:
+        """The values, to look one up in."""
+        return frozenset(self.values)
 
 
 @dataclass(frozen=True, slots=True)

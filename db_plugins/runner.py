@@ -42,6 +42,8 @@ def driver_errors(engine: Engine) -> Iterator[None]:
     """Turn a driver's exception into ours, with the driver's as its cause."""
     try:
         yield
+    except ArithmeticError as exc:  # out of the core's own evaluation of what the engine left over
+        raise EngineError("a calculation on columns overflowed", engine=engine.name, orig=exc) from exc
     except Exception as exc:
         ours = engine.classify(exc)
         if ours is None:
@@ -182,11 +184,11 @@ class Runner:
 
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
         """Set columns of the spec's rows; how many matched."""
-        return self._write(spec, lambda query: self.connection.update(query, values))
+        return self._write(spec, lambda connection, query: connection.update(query, values))
 
     def delete(self, spec: QuerySpec) -> int:
         """Delete the spec's rows; how many."""
-        return self._write(spec, lambda query: self.connection.delete(query))
+        return self._write(spec, lambda connection, query: connection.delete(query))
 
     def _need_write(self) -> None:
         if Capability.WRITE not in self.engine.capabilities:
@@ -194,13 +196,21 @@ class Runner:
                 f"{self.engine.name} is read-only", hint="write through another engine"
             )
 
-    def _write(self, spec: QuerySpec, write: Callable[[Compiled], int]) -> int:
+    def _write(self, spec: QuerySpec, write: Callable[[Connection, Compiled], int]) -> int:
         self._need_write()
         query = self.engine.compile(spec)
         with self.errors():
             if query.residual is None:
-                return write(query)
-            return sum(write(part) for part in self._by_key(spec))
+                return write(self.connection, query)
+        parts = list(self._by_key(spec))
+        if len(parts) < 2 or Capability.TRANSACTIONS not in self.engine.capabilities:
+            return self._write_parts(parts, write)
+        with self.transaction("batch") as runner:
+            return runner._write_parts(parts, write)
+
+    def _write_parts(self, parts: list[Compiled], write: Callable[[Connection, Compiled], int]) -> int:
+        with self.errors():
+            return sum(write(self.connection, part) for part in parts)
 
     def _by_key(self, spec: QuerySpec) -> Iterator[Compiled]:
         """The same rows, found by the core and named by key: for engines that cannot say the condition."""

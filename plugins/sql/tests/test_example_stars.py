@@ -66,6 +66,8 @@ def test_catalogue_is_counted_as_the_file_has_it(stars: ModuleType, entry: dict[
         assert int(counted["  seen by eye"]) == by_eye
         assert int(counted["  red or blue"]) == red_or_blue
 
-        brightest = db.query(stars.Star).filter(stars.Star.magnitude.is_not(None)).order_by("magnitude").first()
+        brightest = (
+            db.query(stars.Star).filter(stars.Star.magnitude.is_not(None)).order_by("magnitude").first()
+        )
         line = min((line for line in lines if line["magnitude"]), key=lambda line: float(line["magnitude"]))
         assert (brightest.number, brightest.remark or "") == (int(line["number"]), line["remark"])
