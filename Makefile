@@ -14,7 +14,7 @@ help:  ## list the targets
 	@echo '  ARGS="…" is passed on, as in: make test ARGS="-k paginate"'
 
 demo: $(READY)  ## one program on SQLite and on MongoDB, with the same output
-	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m servers mongodb -- "$(PYTHON)" examples/demo.py $(ARGS)
+	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m examples.demo $(ARGS)
 
 test: $(READY)  ## all tests, on real servers
 	"$(PYTHON)" -m pytest -n 2 $(ARGS)
@@ -31,7 +31,7 @@ types: $(READY)  ## mypy, strict
 	"$(PYTHON)" -m mypy $(ARGS)
 
 bench: $(READY)  ## the benchmarks
-	"$(PYTHON)" -m benchmarks $(ARGS)
+	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m benchmarks $(ARGS)
 
 env: $(READY)  ## only make .venv
 

@@ -1,0 +1,1 @@
+"""What the library costs: `make bench`, or `python -m benchmarks` with `tools` on PYTHONPATH."""

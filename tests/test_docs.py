@@ -1,0 +1,212 @@
+"""The documentation is code: every example runs, prints what it says, and nothing that has a name is left out.
+
+Within one page the ```python blocks run in order and share their names, in a folder of their own:
+
+    <!-- file: NAME -->   before a block: it is written to NAME; a setup.cfg also makes its plugin known
+    <!-- not run: … -->   before a block: it is left alone, and the reason is there for readers of the source
+    ```text               after a python block: exactly what that block printed
+"""
+
+from __future__ import annotations
+
+import configparser
+import contextlib
+import io
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import db_plugins
+from db_plugins import Capability, Database, errors, hookspecs
+from db_plugins.config import Settings, keys_of
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(
+    r"^(?:<!-- (?P<what>file|not run): (?P<argument>.*?) -->\n)?```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+LINK = re.compile(r"\[[^\]]*\]\((?!https?://)(?P<file>[^)#\s]*)(?:#(?P<anchor>[^)]+))?\)")
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block of a page, and the line on which its text begins."""
+
+    language: str
+    text: str
+    line: int
+    file: str | None
+    is_run: bool
+
+
+def blocks_of(page: Path) -> Iterator[Block]:
+    text = page.read_text(encoding="utf-8")
+    for match in BLOCK.finditer(text):
+        is_file = match["what"] == "file"
+        yield Block(
+            language=match["language"],
+            text=match["text"],
+            line=text.count("\n", 0, match.start("text")) + 1,
+            file=match["argument"] if is_file else None,
+            is_run=match["language"] == "python" and match["what"] is None,
+        )
+
+
+def name_of(page: Path) -> str:
+    return page.relative_to(ROOT).as_posix()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty folder, the current one and first on sys.path; modules that come from it are forgotten after."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    for variable in ("DATABASE_URL", "DBP_SETTINGS", "DB_DRIVER"):
+        monkeypatch.delenv(variable, raising=False)
+    before = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - before:
+        if (getattr(sys.modules[name], "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_examples_run_and_print_what_the_page_says(
+    page: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A module, for classes look up their annotations in the module that they name.
+    module = ModuleType(f"docs_{page.stem.replace('-', '_')}")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    printed: str | None = None
+    try:
+        for block in blocks_of(page):
+            if block.file is not None:
+                write_file(folder, block)
+            elif block.is_run:
+                printed = run(block, module, page)
+            elif block.language == "text" and printed is not None:
+                assert printed.rstrip() == block.text.rstrip(), f"{name_of(page)}:{block.line}"
+                printed = None
+    finally:
+        for each in list(vars(module).values()):
+            if isinstance(each, Database):
+                each.close()
+
+
+def run(block: Block, module: ModuleType, page: Path) -> str:
+    """Run the block; what it printed. Line numbers in a traceback are those of the page."""
+    code = compile("\n" * (block.line - 1) + block.text, str(page), "exec")
+    with contextlib.redirect_stdout(io.StringIO()) as out:
+        exec(code, vars(module))
+    return out.getvalue()
+
+
+def write_file(folder: Path, block: Block) -> None:
+    assert block.file is not None
+    file = folder / block.file
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(block.text, encoding="utf-8")
+    if file.name == "setup.cfg":
+        make_known(file)
+
+
+def make_known(setup: Path) -> None:
+    """What `pip install` would leave behind of this setup.cfg: metadata that the registry finds."""
+    config = configparser.ConfigParser()
+    config.read_string(setup.read_text(encoding="utf-8"))
+    name, version = config["metadata"]["name"], config["metadata"]["version"]
+    info = setup.parent / f"{name.replace('-', '_')}-{version}.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    lines = [f"[{group}]\n{text}\n" for group, text in config["options.entry_points"].items()]
+    (info / "entry_points.txt").write_text("".join(lines))
+
+
+@pytest.fixture(scope="module")
+def everything() -> str:
+    """All pages as one text."""
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+
+@pytest.mark.parametrize("capability", list(Capability))
+def test_every_capability_is_explained(capability: Capability) -> None:
+    text = (ROOT / "docs/engines.md").read_text(encoding="utf-8")
+    assert f"| `{capability}` |" in text
+
+
+@pytest.mark.parametrize("name", errors.__all__)
+def test_every_error_is_explained(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+
+
+def test_tree_of_errors_is_that_of_the_code() -> None:
+    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
+    tree = page.partition("```text\n")[2].partition("```")[0]
+    assert sorted(re.findall(r"(?<!\(a )\b\w+Error\b", tree)) == sorted(errors.__all__)
+
+
+@pytest.mark.parametrize("name", [name for key in keys_of(Settings).values() for name in key.names])
+def test_every_setting_is_explained(name: str) -> None:
+    assert f"`{name}`" in (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", [name for name in hookspecs.__all__ if name.startswith("dbp_")])
+def test_every_hook_is_explained(name: str) -> None:
+    assert f"`{name}" in (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("member", [n for n in vars(Database) if not n.startswith("_")])
+def test_every_member_of_database_is_explained(member: str) -> None:
+    assert re.search(rf"`{member}\b", (ROOT / "docs/index.md").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("verb", [n for n in dir(db_plugins.BaseQuery) if not n.startswith("_")])
+def test_every_verb_is_explained(verb: str) -> None:
+    assert f"`{verb}(" in (ROOT / "docs/queries.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    for match in links_of(page):
+        target = (page.parent / match["file"]).resolve() if match["file"] else page
+        assert target.exists(), match[0]
+        if match["anchor"] and target.suffix == ".md":
+            assert match["anchor"] in anchors_of(target), match[0]
+
+
+def links_of(page: Path) -> Iterator[re.Match[str]]:
+    """The links of a page, none of them in a block of code."""
+    return LINK.finditer(
+        re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    )
+
+
+def anchors_of(page: Path) -> set[str]:
+    """The anchors that a Markdown renderer makes of the page's headings."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_nobody_is_told_to_install_another_owners_distribution(everything: str) -> None:
+    assert not re.search(r"pip install [^\n`]*\bdb-plugins(?![-\w])", everything)
+
+
+def test_support_matrix_is_up_to_date() -> None:
+    sys.path.insert(0, str(ROOT / "docs"))
+    try:
+        import generate_matrix
+    finally:
+        sys.path.remove(str(ROOT / "docs"))
+    stale = [name_of(page) for page in generate_matrix.stale_pages()]
+    assert not stale, "run `python docs/generate_matrix.py`"
+
+
+def test_pages_are_reached_from_the_index() -> None:
+    linked = {match["file"] for match in links_of(ROOT / "docs/index.md")}
+    assert {page.name for page in PAGES[1:]} - {"index.md"} <= linked
