@@ -309,6 +309,17 @@ class Reader:
         right = self._number(expression.right, expression)
         return Arithmetic(_ARITHMETIC[expression.operator], left, right)
 
+    @operand.register
+    def _(self, expression: ExpressionClauseList) -> Operand:  # type: ignore[type-arg]
+        # SQLAlchemy joins a + b + c, and a * b * c, into one list.
+        op = _ARITHMETIC.get(expression.operator)
+        if op is None:
+            raise self._unsupported(expression, "calculate with + - * / //")
+        first, *others = [self._number(part, expression) for part in expression.clauses]
+        for other in others:
+            first = Arithmetic(op, first, other)
+        return first
+
     def _number(self, part: Any, whole: Any) -> Operand:
         result = self.operand(part)
         if isinstance(result, Column) and result.field.kind not in _NUMBERS:

@@ -3,8 +3,8 @@
     1. an explicit argument: a path, a dotted module, a module object, or a dict that holds DB_CONFIG
     2. DBP_SETTINGS, a path or a dotted module
     3. settings.py here, or in a parent up to the project's root
-    4. DATABASE_URL, or the six DB_… variables, from the environment, then from .env (searched like
-    settings.py) 5. only if the caller allows it: SQLite in app.db, with a warning
+    4. DATABASE_URL, or the six DB_… variables, from the environment, then from .env (searched like 3)
+    5. only if the caller allows it: SQLite in app.db, with a warning
 
 ``DB_CONFIG__ENTRY__KEY`` overrides one key of any of them.
 """

@@ -2,9 +2,9 @@
 
 A file is refused unless all of this holds (on systems with users; root is always trusted):
 
-    it and its folder belong to you (under sudo, to the user who called it), or the folder is sticky, as /tmp
-    is neither can be written by everybody; a folder may if it is sticky neither can be written by a group,
-    other than the owner's private one, as Debian, Fedora and Ubuntu give each user
+    - it and its folder belong to you (under sudo, to the user who called it); the folder may be a sticky one
+    - neither can be written by everybody, but for a sticky folder
+    - neither can be written by a group, other than the owner's private one that many systems give each user
 
 A path that the user names is used as it is: naming it is the way out.
 """

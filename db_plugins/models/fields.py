@@ -15,6 +15,7 @@ from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine.default import DefaultDialect
+from sqlalchemy.orm import LoaderCallableStatus
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 __all__ = ["Default", "Field", "Kind", "kind_of", "make_field", "unwrapped"]
@@ -79,7 +80,8 @@ class Default:
         if item.default_factory is not dataclasses.MISSING:
             factory = item.default_factory
             return cls(lambda _row: factory())
-        if item.default is dataclasses.MISSING or not isinstance(
+        # SQLAlchemy 2.1 marks "not given" with a member of its own, and has real defaults in the Column.
+        if isinstance(item.default, LoaderCallableStatus) or not isinstance(
             item.default, (int, float, str, bytes, type(None), enum.Enum)
         ):
             return None

@@ -87,6 +87,8 @@ class WritingVerbs(ReadingVerbs[M]):
             rows = [tuple(row.values()) for row in batch]
             result = runner.insert(info, given, rows, None, info.key if return_keys else ())
             inserted += len(rows)
+            if not return_keys:
+                continue
             keys.extend(row[0] if len(info.key) == 1 else tuple(row) for row in result.rows)
         return BulkResult(inserted=inserted, keys=tuple(keys))
 

@@ -56,7 +56,6 @@ class MemoryEngine(Engine):
             Capability.MICROSECONDS,
             Capability.EXACT_DECIMAL,
             Capability.INFINITY,
-            Capability.UNICODE_CASE,
         }
     )
 

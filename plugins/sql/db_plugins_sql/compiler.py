@@ -7,12 +7,13 @@ operator the contract does not name can slip in. ``Words`` holds the few places 
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import singledispatchmethod
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import TypeEngine
 
 from db_plugins.models import Field, Kind
 from db_plugins.nodes import Always, And, Column, Compare, In, IsNull, Node, Operand, Or, Value
@@ -114,7 +115,8 @@ class Words:
             found = self.long_in(column, node)
             if found is not None:
                 return found
-        return column.not_in(node.values) if node.negated else column.in_(node.values)
+        typed = sa.type_coerce(column, bound_as(node.field, node.values))
+        return typed.not_in(node.values) if node.negated else typed.in_(node.values)
 
     @node.register
     def _(self, node: IsNull) -> Any:
@@ -146,7 +148,9 @@ class Words:
         if isinstance(operand, Column):
             return self.column(operand.field)
         if isinstance(operand, Value):
-            return sa.literal(operand.value, operand.field.sql_type if operand.field else None)
+            return sa.literal(
+                operand.value, bound_as(operand.field, [operand.value]) if operand.field else None
+            )
         return self.arithmetic(operand.op, self.operand(operand.left), self.operand(operand.right))
 
     def ranged(self, operand: Operand) -> Any:
@@ -166,6 +170,15 @@ class Words:
         if isinstance(operand, Value):
             return sa.bindparam(None, operand.value, type_=field.sql_type)
         return self.operand(operand)
+
+
+def bound_as(field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
+    """The type of values that a column is compared with: its own, or 64 bits for integers that it cannot hold."""
+    if field.kind is Kind.INTEGER and field.to_stored is None and field.bits < 64:
+        top = 1 << (field.bits - 1)
+        if any(not -top <= value < top for value in values):
+            return sa.BigInteger()
+    return field.sql_type
 
 
 class PostgreSQLWords(Words):
@@ -189,7 +202,7 @@ class PostgreSQLWords(Words):
         return self.operand(operand).collate("C")
 
     def long_in(self, column: Any, node: In) -> Any:
-        array = sa.literal(list(node.values), ARRAY(node.field.sql_type))
+        array = sa.literal(list(node.values), ARRAY(bound_as(node.field, node.values)))
         return column != sa.all_(array) if node.negated else column == sa.any_(array)
 
 

@@ -238,8 +238,8 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
             raise
 
     def begin(self, isolation: str = "snapshot", *, read_only: bool = False) -> SQLTransaction:
-        level, statements = self.engine.begin_statements(isolation, read_only)
         connection = self._connected()
+        level, statements = self.engine.begin_statements(isolation, read_only)
         try:
             with _noted(Context(in_transaction=True)):
                 if level is not None:

@@ -9,6 +9,7 @@ its words differ and which codes its driver answers with.
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -214,10 +215,16 @@ class SQLiteEngine(SQLEngine):
 
     def on_connect(self, cursor: Any) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
+        # SQLAlchemy registers Python's math.floor, which fails on NULL.
+        cursor.connection.create_function("floor", 1, _floor, deterministic=True)
 
     def begin_statements(self, isolation: str, read_only: bool) -> tuple[str | None, Iterable[str]]:
         # A deferred BEGIN that reads first fails at its first write after a foreign commit, whatever the timeout.
         return None, ("BEGIN" if read_only else "BEGIN IMMEDIATE",)
+
+
+def _floor(value: Any) -> float | None:
+    return None if value is None else float(value) if math.isinf(value) else float(math.floor(value))
 
 
 class PostgreSQLEngine(SQLEngine):
@@ -258,6 +265,8 @@ class MariaDBEngine(SQLEngine):
 
     capabilities = frozenset({*_EVERYWHERE, Capability.SERIALIZABLE, Capability.EXACT_DECIMAL})
     words = MariaDBWords()
+    #: Does this server notice a lost update under REPEATABLE READ? Learnt from each connection.
+    has_snapshots = False
     codes = MARIADB_CODES
     drivers: ClassVar[Mapping[str, str]] = {"pymysql": "pymysql", "mysqldb": "MySQLdb"}
     extra = "mysql"
@@ -279,6 +288,12 @@ class MariaDBEngine(SQLEngine):
             arguments["ssl"] = {"check_hostname": given.tls == "verify", "verify_mode": given.tls == "verify"}
         return {**arguments, **super().connect_arguments()}
 
+    def begin_statements(self, isolation: str, read_only: bool) -> tuple[str | None, Iterable[str]]:
+        level, statements = super().begin_statements(isolation, read_only)
+        if level == "REPEATABLE READ" and not self.has_snapshots:
+            level = "SERIALIZABLE"  # an older server, or MySQL, would lose updates and say nothing
+        return level, statements
+
     def on_connect(self, cursor: Any) -> None:
         # Strict, so that nothing is cut; a 0 given as a key stays 0; division by zero is NULL and no error.
         cursor.execute(
@@ -286,7 +301,8 @@ class MariaDBEngine(SQLEngine):
         )
         cursor.execute("SET SESSION time_zone = '+00:00'")
         cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
-        if cursor.fetchall():
+        self.has_snapshots = bool(cursor.fetchall())
+        if self.has_snapshots:
             cursor.execute("SET SESSION innodb_snapshot_isolation = ON")
         if self.settings.query_timeout:
             cursor.execute(f"SET SESSION max_statement_time = {float(self.settings.query_timeout)}")

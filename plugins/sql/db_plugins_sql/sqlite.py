@@ -7,8 +7,11 @@ calls take in turn.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
 
 from db_plugins.errors import DatabaseMissingError
 
@@ -18,6 +21,9 @@ if TYPE_CHECKING:
     from .engine import SQLiteEngine
 
 __all__ = ["SQLiteConnection"]
+
+#: Steps of SQLite's machine between two looks at the clock: about a millisecond.
+STEPS_BETWEEN_LOOKS = 20_000
 
 
 class SQLiteConnection(SQLConnection):
@@ -30,6 +36,8 @@ class SQLiteConnection(SQLConnection):
         # A read that is half done holds the only connection there is: in memory it is read to the end first.
         self.buffered = engine.in_memory
         self._is_prepared = engine.in_memory
+        if engine.settings.query_timeout:
+            _limit_statements(self.pool, engine.settings.query_timeout)
 
     def _connected(self) -> Any:
         if not self._is_prepared:
@@ -55,3 +63,17 @@ class SQLiteConnection(SQLConnection):
                 f"there is no file {self.engine.path!r}", engine=self.engine.name, hint="run `dbp initdb`"
             )
         return super().version()
+
+
+def _limit_statements(pool: sa.Engine, seconds: float) -> None:
+    """Interrupt statements that take longer: SQLite asks a handler now and then whether to go on."""
+
+    def watch(dbapi_connection: Any, record: Any) -> None:
+        deadline = record.info["deadline"] = [float("inf")]
+        dbapi_connection.set_progress_handler(lambda: time.monotonic() > deadline[0], STEPS_BETWEEN_LOOKS)
+
+    def start(connection: sa.Connection, *_statement: Any) -> None:
+        connection.info["deadline"][0] = time.monotonic() + seconds
+
+    sa.event.listen(pool, "connect", watch)
+    sa.event.listen(pool, "before_cursor_execute", start)

@@ -67,6 +67,15 @@ class SQLiteNumeric(sa.Numeric[Decimal]):
         return process
 
 
+class SQLiteFloat(sa.Float[float]):
+    """RETURNING gives the whole number that SQLite stores for 2.0 as an int."""
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        if self.asdecimal:
+            return super().result_processor(dialect, coltype)
+        return lambda value: None if value is None else float(value)
+
+
 class MariaDBDateTime(mysql.DATETIME):
     """The server keeps no offset: UTC both ways, with six digits of a second."""
 
@@ -99,7 +108,7 @@ def json_without_null(base: type[Any]) -> type[Any]:
 
 #: Type → converting class, by dialect name.
 RUNTIME: dict[str, dict[Any, Any]] = {
-    "sqlite": {sa.DateTime: SQLiteDateTime, sa.Numeric: SQLiteNumeric},
+    "sqlite": {sa.DateTime: SQLiteDateTime, sa.Float: SQLiteFloat, sa.Numeric: SQLiteNumeric},
     "mysql": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid},
     "mariadb": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid},
 }

@@ -21,6 +21,7 @@ from db_plugins.errors import (
     DatabaseMissingError,
     EngineError,
     ForeignKeyError,
+    QueryTimeoutError,
     ServerUnreachableError,
 )
 
@@ -214,3 +215,16 @@ def test_a_key_is_never_used_twice(db: Any) -> None:
 def test_the_users_metadata_is_not_changed(db: Any) -> None:
     assert Base.metadata.tables["item"].c.ttl.type.collation is None  # type: ignore[attr-defined]
     assert not Base.metadata.tables["shop"].dialect_options["sqlite"]["autoincrement"]
+
+
+def test_a_statement_that_takes_longer_than_query_timeout_is_interrupted(file: Path) -> None:
+    entry = {"ENGINE": "sqlite", "DB_NAME": str(file), "QUERY_TIMEOUT": 0.2}
+    slow = sa.text(
+        "(WITH RECURSIVE c(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM c WHERE n < 100000000) SELECT max(n) FROM c) > 0"
+    )
+    with db_plugins.connect(entry, models=MODELS) as db:
+        db.create_all()
+        db.query(Shop).insert({"name": "a"})
+        with pytest.raises(QueryTimeoutError):
+            db.query(Shop).filter_native(slow).all()
+        assert db.query(Shop).count() == 1
