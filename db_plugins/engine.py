@@ -188,6 +188,7 @@ class Engine(ABC):
             microseconds=Capability.MICROSECONDS in self.capabilities,
             infinity=Capability.INFINITY in self.capabilities,
             decimal_digits=self.decimal_digits,
+            case_folding="unicode" if Capability.UNICODE_CASE in self.capabilities else "ascii",
         )
 
 

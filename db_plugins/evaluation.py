@@ -9,12 +9,13 @@ from __future__ import annotations
 import enum
 import math
 import operator
+import re
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from functools import singledispatch
+from functools import lru_cache, singledispatch
 from typing import TYPE_CHECKING, Any
 
-from .nodes import Always, And, Column, Compare, In, IsNull, Node, Operand, Or, Value
+from .nodes import Always, And, Column, Compare, In, IsNull, Like, Node, Operand, Or, Value, Wild
 
 if TYPE_CHECKING:
     from .spec import Order
@@ -55,6 +56,21 @@ def _(node: Compare, row: Row) -> bool:
 def _(node: In, row: Row) -> bool:
     value = compute(node.operand, row)
     return value is not None and (value in node.members) is not node.negated
+
+
+@evaluate.register
+def _(node: Like, row: Row) -> bool:
+    value = compute(node.operand, row)
+    return value is not None and (like_regex(node).fullmatch(value) is not None) is not node.negated
+
+
+@lru_cache(maxsize=256)
+def like_regex(node: Like) -> re.Pattern[str]:
+    """The pattern of a LIKE as a regular expression for the whole text."""
+    parts = {Wild.ANY: ".*", Wild.ONE: "."}
+    text = "".join(parts[p] if isinstance(p, Wild) else re.escape(p) for p in node.pattern)
+    flags = {None: 0, "ascii": re.IGNORECASE | re.ASCII, "unicode": re.IGNORECASE}[node.fold]
+    return re.compile(text, re.DOTALL | flags)
 
 
 @evaluate.register

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import singledispatchmethod
+from functools import partial, singledispatchmethod
 from typing import Any
 
 import sqlalchemy as sa
@@ -40,6 +40,7 @@ from .nodes import (
     Compare,
     In,
     IsNull,
+    Like,
     Node,
     Operand,
     Value,
@@ -48,6 +49,7 @@ from .nodes import (
     negate,
     settle,
 )
+from .patterns import check_pattern, decode_pattern
 from .spec import Order
 
 __all__ = ["Reader"]
@@ -260,6 +262,16 @@ class Reader:
         node = all_of((self.predicate(subject >= low), self.predicate(subject <= high)))
         return negate(node) if negated else node
 
+    def _like(self, expression: BinaryExpression[Any], shape: str, *, fold: bool, negated: bool) -> Node:
+        subject, right = self.operand(expression.left), expression.right
+        if not isinstance(subject, Column) or subject.field.kind is not Kind.TEXT:
+            raise self._unsupported(expression, "match columns of text")
+        if not isinstance(right, BindParameter):
+            raise self._unsupported(expression, "match a pattern that is a value")
+        text = check_pattern(subject.field, right.effective_value)
+        pattern = decode_pattern(subject.field, text, expression.modifiers.get("escape"), shape)
+        return Like(subject, pattern, self.limits.case_folding if fold else None, negated)
+
     def _is(self, expression: BinaryExpression[Any], negated: bool) -> Node:
         subject, right = self.operand(expression.left), expression.right
         if isinstance(right, Null):
@@ -361,6 +373,14 @@ _RULES: dict[Any, Callable[[Reader, Any], Node]] = {
     operators.not_in_op: lambda reader, e: reader._in(e, True),
     operators.between_op: lambda reader, e: reader._between(e, False),
     operators.not_between_op: lambda reader, e: reader._between(e, True),
+    **{
+        getattr(operators, f"{'not_' if negated else ''}{'i' if fold else ''}{name}_op"): partial(
+            Reader._like, shape=shape, fold=fold, negated=negated
+        )
+        for name, shape in (("like", "{}"), ("startswith", "{}%"), ("endswith", "%{}"), ("contains", "%{}%"))
+        for fold in (False, True)
+        for negated in (False, True)
+    },
     operators.is_: lambda reader, e: reader._is(e, False),
     operators.is_not: lambda reader, e: reader._is(e, True),
 }

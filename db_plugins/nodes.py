@@ -1,7 +1,7 @@
 """The closed set of filter nodes: all that an engine must understand of a condition.
 
     Operand    Column · Value · Arithmetic
-    Node       Compare · In · IsNull · And · Or · Always
+    Node       Compare · In · Like · IsNull · And · Or · Always
 
 There is no NOT: the core pushes it to the leaves (``negate``), where it turns ``<`` into ``>=`` and ``IN`` into
 ``NOT IN``. So every node answers one question only, *is this TRUE in SQL's three-valued logic*, and a leaf whose
@@ -11,6 +11,7 @@ resolved those cases into ``Always`` (``settle``).
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,10 +30,12 @@ __all__ = [
     "Compare",
     "In",
     "IsNull",
+    "Like",
     "Node",
     "Operand",
     "Or",
     "Value",
+    "Wild",
     "all_of",
     "any_of",
     "fields_of",
@@ -96,6 +99,27 @@ class In:
         return frozenset(self.values)
 
 
+class Wild(enum.Enum):
+    """The two wildcards of LIKE."""
+
+    ANY = "%"
+    ONE = "_"
+
+
+@dataclass(frozen=True, slots=True)
+class Like:
+    """Does the text match the whole pattern (``negated``: it does not), and is it not NULL?
+
+    ``pattern`` is decoded: literal texts and wildcards in turn, nothing to escape. ``fold`` is how case is ignored:
+    not at all (``None``), of the letters A to Z (``"ascii"``), or by Unicode's simple mapping (``"unicode"``).
+    """
+
+    operand: Column
+    pattern: tuple[str | Wild, ...]
+    fold: str | None = None
+    negated: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class IsNull:
     """Is the operand NULL (``negated``: not NULL)?"""
@@ -126,7 +150,7 @@ class Always:
 
 
 Operand = Column | Value | Arithmetic
-Node = Compare | In | IsNull | And | Or | Always
+Node = Compare | In | Like | IsNull | And | Or | Always
 
 
 def negate(node: Node) -> Node:
@@ -141,6 +165,7 @@ def negate(node: Node) -> Node:
 _NEGATIONS: dict[type, Callable[[Any], Node]] = {
     Compare: lambda n: Compare(COMPARISONS[n.op], n.left, n.right),
     In: lambda n: In(n.operand, n.values, n.field, not n.negated, n.null),
+    Like: lambda n: Like(n.operand, n.pattern, n.fold, not n.negated),
     IsNull: lambda n: IsNull(n.operand, not n.negated),
     And: lambda n: any_of(negate(p) for p in n.parts),
     Or: lambda n: all_of(negate(p) for p in n.parts),
@@ -201,5 +226,5 @@ def fields_of(node: Node | Operand) -> Iterator[Field]:
     elif isinstance(node, (Compare, Arithmetic)):
         yield from fields_of(node.left)
         yield from fields_of(node.right)
-    elif isinstance(node, (In, IsNull)):
+    elif isinstance(node, (In, Like, IsNull)):
         yield from fields_of(node.operand)

@@ -34,6 +34,8 @@ class Limits:
     microseconds: bool = True
     infinity: bool = True
     decimal_digits: int | None = None
+    #: How text is compared where case is ignored: ``"ascii"``, or ``"unicode"`` where UNICODE_CASE is claimed.
+    case_folding: str = "ascii"
 
 
 def make_checker(field: Field, limits: Limits, *, in_filter: bool = False) -> Checker:

@@ -56,6 +56,7 @@ class MemoryEngine(Engine):
             Capability.MICROSECONDS,
             Capability.EXACT_DECIMAL,
             Capability.INFINITY,
+            Capability.UNICODE_CASE,
         }
     )
 

@@ -20,7 +20,7 @@ from db_plugins.engine import Capability, Compiled, Connection
 from db_plugins.errors import EngineError, NotNullError, PluginLoadError
 from db_plugins.evaluation import compute
 from db_plugins.models import Field, Kind, ModelInfo
-from db_plugins.nodes import Compare, Node, Operand, Value
+from db_plugins.nodes import Compare, Like, Node, Operand, Value
 from db_plugins.spec import Order
 
 from .client import database_of
@@ -40,11 +40,13 @@ class MockTranslator(Translator):
     """Says only what the mock understands as MongoDB does."""
 
     def filter(self, node: Node) -> Filter:
-        """The filter, but of a bare number: the mock cannot compare Decimal128 with other numbers."""
+        """The filter, but of a pattern, for its regular expressions are Python's, and of a bare number."""
+        if isinstance(node, Like):
+            raise CannotSay("the mock's regular expressions have no end of the whole text")
         if isinstance(node, Compare) and any(
             isinstance(side, Value) and side.field is None for side in (node.left, node.right)
         ):
-            raise CannotSay("the mock compares numbers of one type only")
+            raise CannotSay("the mock cannot compare Decimal128 with other numbers")
         return super().filter(node)
 
     def expression(self, operand: Operand) -> Any:

@@ -27,6 +27,7 @@ from db_plugins.nodes import (
     Compare,
     In,
     IsNull,
+    Like,
     Node,
     Operand,
     Or,
@@ -34,6 +35,7 @@ from db_plugins.nodes import (
     all_of,
     fields_of,
 )
+from db_plugins.patterns import ascii_regex, literal_regex
 from db_plugins.spec import Order
 
 from .codec import encode, encode_number, path_of
@@ -92,6 +94,8 @@ class Translator:
             return self._compare(node)
         if isinstance(node, In):
             return self._in(node)
+        if isinstance(node, Like):
+            return self._like(node)
         return self._is_null(node)
 
     def _compare(self, node: Compare) -> Filter:
@@ -128,6 +132,14 @@ class Translator:
         subject = self.expression(node.operand)
         among: Any = {"$in": [subject, {"$literal": values}]}
         return _expression_form([not_null(subject), {"$not": [among]} if node.negated else among])
+
+    def _like(self, node: Like) -> Filter:
+        path = path_of(self.info, node.operand.field)
+        text = literal_regex(node.pattern) if node.fold is None else ascii_regex(node.pattern)
+        matched: Filter = {"$regex": text.removeprefix("(?s)"), "$options": "s"}
+        if node.negated:
+            return {path: {"$not": matched, "$ne": None}}
+        return {path: matched}
 
     def _is_null(self, node: IsNull) -> Filter:
         if isinstance(node.operand, Column):

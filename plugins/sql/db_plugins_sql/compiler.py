@@ -16,7 +16,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
 from db_plugins.models import Field, Kind
-from db_plugins.nodes import Always, And, Column, Compare, In, IsNull, Node, Operand, Or, Value
+from db_plugins.nodes import Always, And, Column, Compare, In, IsNull, Like, Node, Operand, Or, Value
+from db_plugins.patterns import ascii_lower, ascii_regex, encode_pattern
 from db_plugins.spec import Order, QuerySpec
 
 __all__ = ["MariaDBWords", "PostgreSQLWords", "Words"]
@@ -119,6 +120,18 @@ class Words:
         return typed.not_in(node.values) if node.negated else typed.in_(node.values)
 
     @node.register
+    def _(self, node: Like) -> Any:
+        matched = self.like(self.column(node.operand.field), node)
+        return sa.not_(matched) if node.negated else matched
+
+    def like(self, column: Any, node: Like) -> Any:
+        """LIKE that heeds case, or ignores that of A to Z. (SQLite: ``PRAGMA case_sensitive_like`` is on.)"""
+        pattern = encode_pattern(node.pattern)
+        if node.fold is None:
+            return column.like(sa.literal(pattern, sa.String), escape="/")
+        return sa.func.lower(column).like(sa.literal(ascii_lower(pattern), sa.String), escape="/")
+
+    @node.register
     def _(self, node: IsNull) -> Any:
         operand = self.operand(node.operand)
         return operand.is_not(None) if node.negated else operand.is_(None)
@@ -201,6 +214,9 @@ class PostgreSQLWords(Words):
     def ranged(self, operand: Operand) -> Any:
         return self.operand(operand).collate("C")
 
+    def like(self, column: Any, node: Like) -> Any:
+        return super().like(column.collate("C"), node)
+
     def long_in(self, column: Any, node: In) -> Any:
         array = sa.literal(list(node.values), ARRAY(bound_as(node.field, node.values)))
         return column != sa.all_(array) if node.negated else column == sa.any_(array)
@@ -230,6 +246,12 @@ class MariaDBWords(Words):
         if isinstance(operand, Value) and operand.field is not None and operand.field.kind is Kind.TEXT:
             return found.collate(self.collation)
         return found
+
+    def like(self, column: Any, node: Like) -> Any:
+        if node.fold is None:
+            return super().like(column.collate(self.collation), node)
+        # LOWER() there folds more than A to Z: a regular expression says exactly which letters are alike.
+        return column.collate(self.collation).regexp_match(sa.literal(ascii_regex(node.pattern), sa.String))
 
     def long_in(self, column: Any, node: In) -> Any:
         return None  # the driver writes the values into the statement: there is no limit to meet

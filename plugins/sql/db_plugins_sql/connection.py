@@ -28,6 +28,7 @@ from db_plugins.nodes import Operand
 
 from .errors import Context, note
 from .storage import create_tables, drop_tables, move_numbering
+from .streaming import Stream
 from .types import runtime_types
 
 if TYPE_CHECKING:
@@ -36,9 +37,6 @@ if TYPE_CHECKING:
 __all__ = ["SQLConnection", "SQLTransaction", "make_pool"]
 
 Row = tuple[Any, ...]
-
-#: Rows that a streamed read asks the driver for at a time, unless the caller says.
-STREAM_BATCH = 1000
 
 
 def make_pool(engine: SQLEngine) -> sa.Engine:
@@ -103,17 +101,19 @@ class _Verbs(Connection):
         yield
 
     def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[Row]]:
-        with self._use(Context(query.spec.model)) as connection:
-            if batch is None or self.buffered:
-                rows = [tuple(row) for row in connection.execute(query.native)]
-            else:
-                result = connection.execution_options(stream_results=True).execute(query.native)
-                for part in result.partitions(batch or STREAM_BATCH):
-                    yield [tuple(row) for row in part]
-                return
+        context = Context(query.spec.model)
+        if batch is not None and not self.buffered:
+            yield from self._stream(query, batch, context)
+            return
+        with self._use(context) as connection:
+            rows = [tuple(row) for row in connection.execute(query.native)]
         size = batch or max(len(rows), 1)
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
+
+    def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
+        """The rows in constant memory; whatever holds them is given back when the iterator ends or is closed."""
+        raise NotImplementedError
 
     def count(self, query: Compiled) -> int:
         with self._use(Context(query.spec.model)) as connection:
@@ -230,6 +230,13 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
         with self._connected() as connection, _noted(context):
             yield connection
 
+    def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
+        with self._connected() as connection, _noted(context):
+            if self.engine.cursors_need_transaction:
+                connection.execution_options(isolation_level="READ COMMITTED")
+            with Stream(connection, query.native, batch) as stream:
+                yield from stream
+
     def _connected(self) -> sa.Connection:
         try:
             return self.pool.connect()
@@ -278,34 +285,69 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
 class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
     """One connection of the pool, inside BEGIN, or inside a savepoint of it."""
 
-    buffered = True
-
     def __init__(
-        self, parent: SQLConnection, connection: sa.Connection, block: Any, *, nested: bool = False
+        self,
+        parent: SQLConnection,
+        connection: sa.Connection,
+        block: Any,
+        *,
+        outer: SQLTransaction | None = None,
     ) -> None:
         self.engine = parent.engine
         self.parent = parent
         self.connection = connection
         self.block = block
-        self.nested = nested
+        self.outer = outer
+        self._streams: list[Stream] = []
+
+    @property
+    def nested(self) -> bool:
+        """Is this a savepoint?"""
+        return self.outer is not None
 
     @contextmanager
     def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
         context.in_transaction = True
         with _noted(context):
+            self._free()
             yield self.connection
+
+    def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
+        with self._use(context) as connection, Stream(connection, query.native, batch) as stream:
+            self._streams.append(stream)
+            try:
+                yield from stream
+            finally:
+                self._streams.remove(stream)
+
+    def _free(self) -> None:
+        """Another statement is coming: let no half-read result be in its way."""
+        if not self.engine.cursors_stay_open:
+            for stream in self._streams:
+                stream.read_to_end()
+            if self.outer is not None:
+                self.outer._free()
+
+    def _end_streams(self) -> None:
+        for stream in self._streams:  # the core refuses to read on
+            stream.close()
+        if self.outer is not None:
+            self.outer._free()
 
     def commit(self) -> None:
         with _noted(Context(in_transaction=True, committing=not self.nested)):
+            self._end_streams()
             self.block.commit()
 
     def rollback(self) -> None:
         with _noted(Context(in_transaction=True)):
+            self._end_streams()
             self.block.rollback()
 
     def savepoint(self) -> SQLTransaction:
         with _noted(Context(in_transaction=True)):
-            return SQLTransaction(self.parent, self.connection, self.connection.begin_nested(), nested=True)
+            self._free()
+            return SQLTransaction(self.parent, self.connection, self.connection.begin_nested(), outer=self)
 
     def close(self) -> None:
         if self.nested:
@@ -316,6 +358,7 @@ class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
 
     @property
     def native(self) -> sa.Connection:
+        self._free()
         return self.connection
 
 

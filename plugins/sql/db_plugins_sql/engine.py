@@ -53,6 +53,9 @@ class SQLEngine(Engine):
     dialect: str = ""
     drivers: ClassVar[Mapping[str, str]] = {}
     extra: str = ""
+    #: Does a server-side cursor exist only inside a transaction? Does it outlive other statements on its connection?
+    cursors_need_transaction = False
+    cursors_stay_open = False
 
     @classmethod
     def choose(cls, settings: Settings) -> type[Engine]:
@@ -215,6 +218,7 @@ class SQLiteEngine(SQLEngine):
 
     def on_connect(self, cursor: Any) -> None:
         cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute("PRAGMA case_sensitive_like = ON")
         # SQLAlchemy registers Python's math.floor, which fails on NULL.
         cursor.connection.create_function("floor", 1, _floor, deterministic=True)
 
@@ -238,6 +242,8 @@ class PostgreSQLEngine(SQLEngine):
     dialect = "postgresql"
     drivers: ClassVar[Mapping[str, str]] = {"psycopg": "psycopg", "psycopg2": "psycopg2", "pg8000": "pg8000"}
     extra = "postgresql"
+    cursors_need_transaction = True
+    cursors_stay_open = True
 
     def connect_arguments(self) -> dict[str, Any]:
         arguments: dict[str, Any] = {"connect_timeout": max(1, round(self.settings.connect_timeout))}
