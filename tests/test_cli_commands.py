@@ -221,7 +221,7 @@ def test_without_models_there_is_nothing_to_make(project: Path) -> None:
     assert "error: no models are known for 'A'\nhint: name them in the settings" in done.stderr
 
 
-def test_without_MODELS_the_module_models_is_used_and_said_once(project: Path) -> None:  # noqa: N802
+def test_the_module_models_is_used_where_none_is_named_and_said_once(project: Path) -> None:
     settle(project, "{'A': {'ENGINE': 'memory'}, 'B': {'ENGINE': 'memory'}}", models=None)
     done = run("initdb")
     assert done.exit_code == 0

