@@ -53,9 +53,7 @@ def choose_entry(file: SettingsFile, name: str | None = None) -> tuple[str, dict
         )
     raise ConfigError(
         f"{file.source} has no entry {mask_url(wanted)!r}",
-        hint=f"{nearest(wanted, entries)} (entries: {names})"
-        if len(entries) > 1
-        else f"its only entry is {names}",
+        hint=nearest(wanted, entries) if len(entries) > 1 else f"its only entry is {names}",
     )
 
 

@@ -108,6 +108,8 @@ class Settings:
     plugin: str
     engine: str
     driver: str | None = None
+    #: CURSOR_SECRET of the settings module or the environment: one for all entries.
+    cursor_secret: Secret | None = None
 
     host: str | None = key("HOST", kinds.host, doc="server, or the folder of a Unix socket")
     port: int | None = key("PORT", port, doc="port; the engine's usual one if left out")

@@ -18,7 +18,7 @@ from weakref import WeakKeyDictionary
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
-from sqlalchemy.orm import Mapper, RelationshipProperty, configure_mappers
+from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedClassError
 
 from ..errors import ConfigError, InvalidValueError, UnsupportedError, nearest
@@ -154,7 +154,7 @@ def _mapper_of(model: Any) -> Mapper[Any]:
     try:
         mapper: Any = sa.inspect(model, raiseerr=False)
         if isinstance(mapper, Mapper):
-            configure_mappers()
+            mapper.registry.configure(cascade=True)  # not all there are: an unrelated broken class is not our user's
             return mapper
     except sa_exc.SQLAlchemyError as exc:
         if not isinstance(exc, UnmappedClassError):

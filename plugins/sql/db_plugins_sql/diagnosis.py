@@ -27,6 +27,8 @@ def why_postgresql_refused(
     url: URL, arguments: dict[str, Any], exc: BaseException
 ) -> type[ConnectionFailedError]:
     """The kind of failure behind a driver's exception that has no SQLSTATE."""
+    if type(exc).__name__ == "ConnectionTimeout":  # psycopg's: connected, and then silence
+        return ServerUnreachableError
     if not _answers(url, float(arguments.get("connect_timeout", 5))):
         return ServerUnreachableError
     names = _databases(url, arguments)

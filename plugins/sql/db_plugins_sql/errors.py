@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from db_plugins.config import Settings
     from db_plugins.models import ModelInfo
 
-__all__ = ["MARIADB_CODES", "POSTGRESQL_CODES", "SQLITE_CODES", "Classifier", "Context", "note"]
+__all__ = ["MARIADB_CODES", "POSTGRESQL_CODES", "SQLITE_CODES", "Classifier", "Context", "codes_of", "note"]
 
 Kind = type[EngineError]
 
