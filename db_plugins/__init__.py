@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .database import Database, connect
     from .engine import BulkResult, Capability, Engine, Health
     from .hookspecs import hookimpl
-    from .query import BaseQuery, Pagination
+    from .query import BaseQuery, CursorPage, Pagination
 
 __version__ = "5.0.0a1"
 
@@ -30,6 +30,7 @@ _HOME = {
     "BaseQuery": "db_plugins.query",
     "BulkResult": "db_plugins.engine",
     "Capability": "db_plugins.engine",
+    "CursorPage": "db_plugins.query",
     "Database": "db_plugins.database",
     "Engine": "db_plugins.engine",
     "Health": "db_plugins.engine",
@@ -46,6 +47,7 @@ __all__ = [
     "BaseQuery",
     "BulkResult",
     "Capability",
+    "CursorPage",
     "Database",
     "Engine",
     "Health",

@@ -2,7 +2,8 @@
 
     Engine      pure: QuerySpec → Compiled, driver exception → our error. Does no I/O.
     Connection  short: runs what was compiled. Shared by threads, any pool inside.
-    roles       SupportsStorage, SupportsTransactions: powers with methods, asked with isinstance
+    roles       powers with methods, asked with isinstance: SupportsStorage, SupportsTransactions,
+                SupportsAggregation, SupportsDatabases
     Capability  powers that only change what is legal
 
 A first engine is a copy of ``db_plugins/testing/memory.py``. Every verb of the query is written once in the core over
@@ -17,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from .aggregates import Aggregation, Groups
 from .config import Settings
 from .errors import DbPluginsError, UnsupportedError, UnsupportedFilterError
 from .evaluation import evaluate
@@ -29,15 +31,19 @@ if TYPE_CHECKING:
     from .models import Field, Limits, ModelInfo
 
 __all__ = [
+    "Aggregation",
     "BulkResult",
     "Capability",
     "Compiled",
     "Conflict",
     "Connection",
     "Engine",
+    "Groups",
     "Health",
     "QuerySpec",
     "Settings",
+    "SupportsAggregation",
+    "SupportsDatabases",
     "SupportsStorage",
     "SupportsTransactions",
     "TransactionConnection",
@@ -151,7 +157,8 @@ class Engine(ABC):
     def compile(self, spec: QuerySpec) -> Compiled:
         """Say the spec in the engine's words. Pure. Called once for each read, update and delete.
 
-        Must understand ``==`` and ``In`` on the primary key, alone; everything else may be left in ``residual``.
+        Must understand ``==`` and ``In`` on the primary key, alone, and for a composite key ``And`` of such ``==`` and
+        ``Or`` of those; everything else may be left in ``residual``.
         """
 
     @abstractmethod
@@ -218,7 +225,11 @@ class Connection(ABC):
 
     @abstractmethod
     def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
-        """The rows, in lists of about ``batch`` (``None``: as is fastest for all), in the order of ``spec.columns``."""
+        """The rows, in lists of about ``batch`` (``None``: as is fastest for all), in the order of ``spec.columns``.
+
+        With ``batch``, in constant memory: the iterator may be closed early, and other calls may come, also in the same
+        transaction, before it is read to its end.
+        """
 
     @abstractmethod
     def count(self, query: Compiled) -> int:
@@ -281,6 +292,32 @@ class SupportsStorage(ABC):
         return {}
 
 
+class SupportsDatabases(ABC):
+    """A role of Engine: makes and drops whole databases, for the test fixtures.
+
+    Unlike the rest of an Engine these reach out, each over a short connection of its own.
+    """
+
+    @abstractmethod
+    def settings_for_tests(self, suffix: str) -> Settings:
+        """The settings of another database of the same server, for tests; ``name_for_tests`` makes its name. Pure."""
+
+    @abstractmethod
+    def create_database(self, settings: Settings) -> None:
+        """Make the database of these settings anew: what an earlier run left of it is dropped first."""
+
+    @abstractmethod
+    def drop_database(self, settings: Settings) -> None:
+        """Drop it, whoever is connected. None of that name is fine."""
+
+    @staticmethod
+    def name_for_tests(name: str, suffix: str) -> str:
+        """``stars`` and ``test_gw0``: ``stars_test_gw0``. A long name is cut, for a server that cuts what is longer than
+        63 bytes would cut off the suffix and take the entry's own database for it."""
+        kept = name.encode()[: 62 - len(suffix.encode())].decode(errors="ignore")
+        return f"{kept}_{suffix}"
+
+
 class SupportsTransactions(ABC):
     """A role of Connection: several calls as one."""
 
@@ -288,6 +325,20 @@ class SupportsTransactions(ABC):
     def begin(self, isolation: str = "snapshot", *, read_only: bool = False) -> TransactionConnection:
         """Begin a transaction. ``isolation`` is ``"snapshot"``, ``"serializable"``, or ``"batch"`` for the batches of
         one bulk write: the weakest under which they are all or nothing."""
+
+
+class SupportsAggregation(ABC):
+    """A role of Connection: counts, sums and groups where the rows are. Without it the core does so with fetched rows."""
+
+    @abstractmethod
+    def aggregate(self, query: Compiled, wanted: Aggregation) -> Groups | None:
+        """A row for each group of the query's rows: values of ``wanted.groups`` as in ``fetch``, then of the terms.
+
+        Count, sum, least and greatest are plain numbers of any type (of a ``term.column`` values as in ``fetch``), an
+        average is the pair of its sum and count. NULLs are left out; of no values count is 0, the others ``None``.
+        Heed ``wanted.order``, ``limit`` and ``offset``, or give all groups with ``sorted=False``. ``None`` leaves it to
+        the core. Never called with a residual; the query has no order and no window.
+        """
 
 
 class TransactionConnection(Connection):

@@ -15,7 +15,7 @@ from decimal import Decimal
 from functools import lru_cache, singledispatch
 from typing import TYPE_CHECKING, Any
 
-from .nodes import Always, And, Column, Compare, In, IsNull, Like, Node, Operand, Or, Value, Wild
+from .nodes import Always, And, Column, Compare, In, IsNull, JsonPath, Like, Node, Operand, Or, Value, Wild
 
 if TYPE_CHECKING:
     from .spec import Order
@@ -99,11 +99,34 @@ def compute(operand: Operand, row: Row) -> Any:
         return row[operand.field.name]
     if isinstance(operand, Value):
         return operand.value
+    if isinstance(operand, JsonPath):
+        return _inside(row[operand.column.name], operand)
     left, right = compute(operand.left, row), compute(operand.right, row)
     if left is None or right is None:
         return None
     result = _ARITHMETIC[operand.op](*_same_kind(left, right))
     return None if result != result else result  # NaN is NULL
+
+
+def _inside(value: Any, operand: JsonPath) -> Any:
+    for step in operand.path:
+        if isinstance(step, str):
+            value = value.get(step) if isinstance(value, dict) else None
+        else:
+            value = value[step] if isinstance(value, list) and step < len(value) else None
+    kind = operand.field.kind.name
+    if type(value) not in _JSON_TYPES[kind]:
+        return None
+    return float(value) if kind == "FLOAT" else value
+
+
+#: What a JSON value must be to count as a value of the kind.
+_JSON_TYPES: dict[str, tuple[type, ...]] = {
+    "TEXT": (str,),
+    "INTEGER": (int,),
+    "FLOAT": (int, float),
+    "BOOLEAN": (bool,),
+}
 
 
 def _same_kind(left: Any, right: Any) -> tuple[Any, Any]:

@@ -31,6 +31,7 @@ from sqlalchemy.sql.elements import (
 )
 
 from .errors import InvalidValueError, UnsupportedFilterError
+from .json_paths import json_path
 from .models import Field, Kind, Limits, ModelInfo, make_checker
 from .models.values import plain
 from .nodes import (
@@ -40,6 +41,7 @@ from .nodes import (
     Compare,
     In,
     IsNull,
+    JsonPath,
     Like,
     Node,
     Operand,
@@ -76,6 +78,14 @@ _UNORDERED = {
     Kind.JSON: "by its paths",
 }
 _NUMBERS = {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL}
+_JSON_STEPS = {operators.json_getitem_op, operators.json_path_getitem_op}
+#: The type that ``as_string()`` and its kin give an expression → the kind of value.
+_JSON_KINDS: tuple[tuple[Any, Kind], ...] = (
+    (sa.Boolean, Kind.BOOLEAN),
+    (sa.Integer, Kind.INTEGER),
+    (sa.Float, Kind.FLOAT),
+    (sa.String, Kind.TEXT),
+)
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
@@ -208,6 +218,11 @@ class Reader:
     @predicate.register
     def _(self, expression: BinaryExpression) -> Node:  # type: ignore[type-arg]
         found = expression.operator
+        if found in _JSON_STEPS:
+            inside = self._json_path(expression)
+            if inside.field.kind is not Kind.BOOLEAN:
+                raise self._unsupported(expression, "compare it, or take it as_boolean()")
+            return Compare("==", inside, Value(True, inside.field))
         if found in _COMPARISONS:
             return self._comparison(_COMPARISONS[found], expression)
         rule = _RULES.get(found)
@@ -234,7 +249,7 @@ class Reader:
         if isinstance(right, Value) and right.value is None:
             return Always(None)
         for side in (left, right):
-            if isinstance(side, Column) and (
+            if isinstance(side, (Column, JsonPath)) and (
                 side.field.kind is Kind.JSON or (op not in ("==", "!=") and side.field.kind in _UNORDERED)
             ):
                 raise UnsupportedFilterError(
@@ -264,7 +279,7 @@ class Reader:
 
     def _like(self, expression: BinaryExpression[Any], shape: str, *, fold: bool, negated: bool) -> Node:
         subject, right = self.operand(expression.left), expression.right
-        if not isinstance(subject, Column) or subject.field.kind is not Kind.TEXT:
+        if not isinstance(subject, (Column, JsonPath)) or subject.field.kind is not Kind.TEXT:
             raise self._unsupported(expression, "match columns of text")
         if not isinstance(right, BindParameter):
             raise self._unsupported(expression, "match a pattern that is a value")
@@ -315,6 +330,8 @@ class Reader:
 
     @operand.register
     def _(self, expression: BinaryExpression) -> Operand:  # type: ignore[type-arg]
+        if expression.operator in _JSON_STEPS:
+            return self._json_path(expression)
         if expression.operator not in _ARITHMETIC:
             raise self._unsupported(expression, "calculate with + - * / //")
         left = self._number(expression.left, expression)
@@ -332,9 +349,31 @@ class Reader:
             first = Arithmetic(op, first, other)
         return first
 
+    def _json_path(self, expression: BinaryExpression[Any]) -> JsonPath:
+        kind = next((k for sql_type, k in _JSON_KINDS if isinstance(expression.type, sql_type)), None)
+        if kind is None:
+            raise self._unsupported(
+                expression, "say what it is: as_string(), as_integer(), as_float() or as_boolean()"
+            )
+        steps: list[Any] = []
+        inner: Any = expression
+        while isinstance(inner, (BinaryExpression, Grouping)):
+            if isinstance(inner, Grouping):
+                inner = inner.element
+                continue
+            if inner.operator not in _JSON_STEPS or not isinstance(inner.right, BindParameter):
+                raise self._unsupported(expression, "give keys and indexes as values")
+            step = inner.right.effective_value
+            steps[:0] = step if isinstance(step, (tuple, list)) else [step]
+            inner = inner.left
+        column = self.operand(inner)
+        if not isinstance(column, Column) or column.field.kind is not Kind.JSON:
+            raise self._unsupported(expression, "take paths of a JSON column")
+        return json_path(column.field, tuple(steps), kind)
+
     def _number(self, part: Any, whole: Any) -> Operand:
         result = self.operand(part)
-        if isinstance(result, Column) and result.field.kind not in _NUMBERS:
+        if isinstance(result, (Column, JsonPath)) and result.field.kind not in _NUMBERS:
             raise self._unsupported(whole, f"{result.field.label} is no number")
         return result
 
@@ -410,11 +449,11 @@ def _is_constant(expression: Any) -> bool:
 
 
 def _field_of(operand: Operand) -> Field | None:
-    return operand.field if isinstance(operand, Column) else None
+    return operand.field if isinstance(operand, (Column, JsonPath)) else None
 
 
 def _fields(operand: Operand) -> Iterable[Field]:
-    if isinstance(operand, Column):
+    if isinstance(operand, (Column, JsonPath)):
         return [operand.field]
     if isinstance(operand, Arithmetic):
         return [*_fields(operand.left), *_fields(operand.right)]
@@ -423,7 +462,7 @@ def _fields(operand: Operand) -> Iterable[Field]:
 
 def _is_whole(operand: Operand) -> bool:
     """Is the result an integer whatever the row holds?"""
-    if isinstance(operand, Column):
+    if isinstance(operand, (Column, JsonPath)):
         return operand.field.kind is Kind.INTEGER
     if isinstance(operand, Value):
         return isinstance(operand.value, int)

@@ -1,6 +1,6 @@
 """The closed set of filter nodes: all that an engine must understand of a condition.
 
-    Operand    Column · Value · Arithmetic
+    Operand    Column · JsonPath · Value · Arithmetic
     Node       Compare · In · Like · IsNull · And · Or · Always
 
 There is no NOT: the core pushes it to the leaves (``negate``), where it turns ``<`` into ``>=`` and ``IN`` into
@@ -30,6 +30,7 @@ __all__ = [
     "Compare",
     "In",
     "IsNull",
+    "JsonPath",
     "Like",
     "Node",
     "Operand",
@@ -53,6 +54,19 @@ ARITHMETIC = ("+", "-", "*", "/", "//")
 class Column:
     """The value of a column in the row."""
 
+    field: Field
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPath:
+    """A value inside a JSON column: keys and indexes from the outside in. NULL if it is not of ``field.kind``.
+
+    ``column`` is the JSON column; ``field`` describes the value as if it were a column of its own: its kind is TEXT,
+    INTEGER (no fraction, no ``1.0``), FLOAT (any number) or BOOLEAN.
+    """
+
+    column: Field
+    path: tuple[str | int, ...]
     field: Field
 
 
@@ -114,7 +128,7 @@ class Like:
     not at all (``None``), of the letters A to Z (``"ascii"``), or by Unicode's simple mapping (``"unicode"``).
     """
 
-    operand: Column
+    operand: Column | JsonPath
     pattern: tuple[str | Wild, ...]
     fold: str | None = None
     negated: bool = False
@@ -149,7 +163,7 @@ class Always:
     truth: bool | None
 
 
-Operand = Column | Value | Arithmetic
+Operand = Column | JsonPath | Value | Arithmetic
 Node = Compare | In | Like | IsNull | And | Or | Always
 
 
@@ -220,6 +234,8 @@ def fields_of(node: Node | Operand) -> Iterator[Field]:
     """Every column that the node reads."""
     if isinstance(node, Column):
         yield node.field
+    elif isinstance(node, JsonPath):
+        yield node.column
     elif isinstance(node, (And, Or)):
         for part in node.parts:
             yield from fields_of(part)

@@ -5,7 +5,7 @@ The one place where a driver's exception becomes ours, and where a residual cond
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,7 +29,7 @@ from .models.objects import make_builder
 from .nodes import Column, Compare, In, Node, Operand, Value, all_of, any_of
 from .spec import QuerySpec
 
-__all__ = ["Block", "Runner", "driver_errors", "key_among", "key_equals"]
+__all__ = ["Block", "Runner", "driver_errors", "key_among", "key_equals", "refuse_groups"]
 
 Row = tuple[Any, ...]
 
@@ -48,7 +48,8 @@ def driver_errors(engine: Engine) -> Iterator[None]:
         ours = engine.classify(exc)
         if ours is None:
             raise
-        raise ours from exc
+        # The driver's own exception, where exc only wraps it.
+        raise ours from (getattr(ours, "orig", None) or exc)
 
 
 @dataclass
@@ -102,8 +103,8 @@ class Runner:
             with driver_errors(self.engine):
                 yield
         except EngineError as error:
-            # An error that the core itself raised reached no server and spoils nothing.
-            if self.block is not None and self.block.error is None and error.__cause__ is not None:
+            error.engine = error.engine or self.engine.name
+            if self.block is not None and self.block.error is None:
                 self.block.error = error
             raise
 
@@ -125,8 +126,9 @@ class Runner:
 
     # -- reads -----------------------------------------------------------------------------------------------------
 
-    def fetch(self, spec: QuerySpec, batch: int | None = None) -> Iterator[list[Row]]:
-        """The rows of a spec, in lists."""
+    def fetch(self, spec: QuerySpec, batch: int | None = None) -> Generator[list[Row], None, None]:
+        """The rows of a spec, in lists; of ``batch`` rows, and in constant memory, if that is given."""
+        refuse_groups(spec)
         if spec.limit == 0:
             return
         query = self.engine.compile(spec)
@@ -159,6 +161,7 @@ class Runner:
 
     def count(self, spec: QuerySpec) -> int:
         """How many rows, inside the spec's window."""
+        refuse_groups(spec)
         if spec.limit == 0:
             return 0
         query = self.engine.compile(spec)
@@ -217,7 +220,13 @@ class Runner:
         keys = [row for rows in self.fetch(replace(spec, columns=spec.model.key)) for row in rows]
         for start in range(0, len(keys), RESIDUAL_BATCH):
             part = keys[start : start + RESIDUAL_BATCH]
-            yield self.engine.compile(replace(spec, where=key_among(spec.model, part), native=()))
+            query = self.engine.compile(replace(spec, where=key_among(spec.model, part), native=()))
+            if query.residual is not None:  # running it would write rows that were not meant
+                raise UnsupportedOperationError(
+                    f"the plugin of {self.engine.name} cannot name rows of {spec.model.name} by their primary key",
+                    hint="its compile() must understand ==, In, And and Or on keys",
+                )
+            yield query
 
     @contextmanager
     def transaction(self, isolation: str, *, read_only: bool = False) -> Iterator[Runner]:
@@ -261,6 +270,14 @@ class Runner:
                 hint="leave isolation out: one snapshot",
             )
         return connection.begin(isolation, read_only=read_only)
+
+
+def refuse_groups(spec: QuerySpec) -> None:
+    """Refuse a query with ``group_by``, but in ``aggregate``."""
+    if spec.grouping is not None:
+        raise UnsupportedOperationError(
+            "a query with group_by has groups and no rows", hint="read it with aggregate(n=func.count(), …)"
+        )
 
 
 def key_equals(info: ModelInfo, key: Row) -> Node:

@@ -9,8 +9,9 @@ from .nodes import Always, Node, all_of
 
 if TYPE_CHECKING:
     from .models import Field, ModelInfo
+    from .query.related import Include
 
-__all__ = ["Order", "QuerySpec"]
+__all__ = ["Grouping", "LabelOrder", "Order", "QuerySpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,26 @@ class Order:
     field: Field
     descending: bool = False
     nulls_first: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class LabelOrder:
+    """One term of an order of groups, by a name that ``aggregate`` will know: a label or a group column."""
+
+    name: str
+    descending: bool = False
+
+    @property
+    def nulls_first(self) -> bool:
+        return not self.descending
+
+
+@dataclass(frozen=True, slots=True)
+class Grouping:
+    """What ``group_by`` began. Only the core sees it: engines get an ``Aggregation`` beside their query."""
+
+    columns: tuple[Field, ...]
+    order: tuple[Order | LabelOrder, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +58,9 @@ class QuerySpec:
     order: tuple[Order, ...] = ()
     limit: int | None = None
     offset: int = 0
+    grouping: Grouping | None = None
+    #: Relationships that the core loads afterwards. No engine need look at it.
+    includes: tuple[Include, ...] = ()
 
     @property
     def is_filtered(self) -> bool:

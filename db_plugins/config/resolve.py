@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..errors import ConfigError
 from .entries import DEFAULT, choose_entry, entry_from_url, make_settings
 from .keys import Settings
 from .models import default_models, load_models, model_names
+from .secret import Secret
 from .sources import Source, load_settings
 
 __all__ = ["resolve"]
 
+#: The variable, and the settings module's name, of the key that signs cursors.
+SIGNING = "CURSOR_SECRET"
 ModelLoader = Callable[[], Sequence[type]]
 
 
@@ -38,7 +43,7 @@ def resolve(
         )
     file = load_settings(settings, fallback=target is None)
     name, entry = choose_entry(file, target)
-    chosen = make_settings(name, entry, source=file.source)
+    chosen = _with_secret(make_settings(name, entry, source=file.source), file.extra)
     return chosen, _loader(models, lambda: model_names(file, chosen))
 
 
@@ -51,7 +56,7 @@ def _given(
             hint="connect(name, settings={…})",
         )
     entry = entry_from_url(target) if isinstance(target, str) else target
-    chosen = make_settings(DEFAULT, entry, source="what connect was given")
+    chosen = _with_secret(make_settings(DEFAULT, entry, source="what connect was given"), {})
 
     def names() -> tuple[list[Any], str]:
         if chosen.models is not None:
@@ -59,6 +64,21 @@ def _given(
         return model_names(load_settings(source)) if source is not None else default_models()
 
     return chosen, _loader(models, names)
+
+
+def _with_secret(settings: Settings, extra: Mapping[str, Any]) -> Settings:
+    """The settings with CURSOR_SECRET, of the environment or else of the settings module."""
+    value = os.environ.get(SIGNING) or extra.get(SIGNING)
+    if isinstance(value, Secret):
+        value = value.reveal()
+    if value is None or value == "":
+        return settings
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"{SIGNING} is of the type {type(value).__name__}",
+            hint="give a text that nobody can guess, as secrets.token_urlsafe() makes",
+        )
+    return replace(settings, cursor_secret=Secret(value))
 
 
 def _loader(models: Sequence[Any] | None, names: Callable[[], tuple[list[Any], str]]) -> ModelLoader:

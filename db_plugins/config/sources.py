@@ -180,7 +180,8 @@ def _from_variables(dotenv: Mapping[str, str], folder: Path) -> SettingsFile | N
     if made is None:
         return None
     entry, source = made
-    return SettingsFile({DEFAULT: entry}, None, source, folder)
+    extra = {name: dotenv[name] for name in ("CURSOR_SECRET",) if name in dotenv}
+    return SettingsFile({DEFAULT: entry}, None, source, folder, extra=extra)
 
 
 def _unused(found: SettingsFile, dotenv: Mapping[str, str]) -> list[str]:

@@ -154,7 +154,9 @@ def _mapper_of(model: Any) -> Mapper[Any]:
     try:
         mapper: Any = sa.inspect(model, raiseerr=False)
         if isinstance(mapper, Mapper):
-            mapper.registry.configure(cascade=True)  # not all there are: an unrelated broken class is not our user's
+            mapper.registry.configure(
+                cascade=True
+            )  # not all there are: an unrelated broken class is not our user's
             return mapper
     except sa_exc.SQLAlchemyError as exc:
         if not isinstance(exc, UnmappedClassError):

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from ..errors import InvalidValueError, nearest
+from ..errors import EngineError, InvalidValueError, NotNullError, nearest
 from .fields import Field, Kind
 
-__all__ = ["Limits", "make_checker", "plain"]
+__all__ = ["Limits", "fit", "make_checker", "plain"]
 
 Checker = Callable[[Any], Any]
 
@@ -324,4 +324,43 @@ CHECKERS: dict[Kind, Callable[[Field, Limits, bool], Checker]] = {
     Kind.BYTES: _bytes,
     Kind.JSON: _json,
     Kind.NATIVE: _instance_of(object),
+}
+
+
+def fit(field: Field, value: Any) -> Any:
+    """A calculated value as its column holds it, for engines without a server that would see to it.
+
+    Raises NotNullError for a NULL that may not be, EngineError for a number that the column cannot hold, as a server would.
+    """
+    if value is None:
+        if not field.nullable:
+            raise NotNullError(
+                f"{field.label} would become NULL, which it cannot be", attributes=(field.name,)
+            )
+        return None
+    if field.kind not in _FITS:
+        return value
+    number = _FITS[field.kind](field, value)
+    if number is None:
+        raise EngineError(f"{field.label} cannot hold the result of this calculation")
+    return number
+
+
+def _whole(field: Field, value: Any) -> int | None:
+    top = 1 << (field.bits - 1)
+    return int(value) if -top <= value < top and value == int(value) else None
+
+
+def _rounded(field: Field, value: Any) -> Decimal | None:
+    number = Decimal(value)
+    if field.precision is None or field.scale is None:
+        return number
+    number = round(number, field.scale)
+    return number if abs(number) < Decimal(10) ** (field.precision - field.scale) else None
+
+
+_FITS: dict[Kind, Callable[[Field, Any], Any]] = {
+    Kind.INTEGER: _whole,
+    Kind.FLOAT: lambda _field, value: float(value),
+    Kind.DECIMAL: _rounded,
 }

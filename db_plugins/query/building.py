@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ..errors import InvalidValueError, UnsupportedOperationError, nearest
 from ..nodes import all_of
-from ..spec import Order, QuerySpec
+from ..spec import LabelOrder, Order, QuerySpec
+from .related import add_include
 
 if TYPE_CHECKING:
     from typing import Self
@@ -81,6 +82,9 @@ class BuildingVerbs(Generic[M]):
                     raise InvalidValueError(
                         f"ordering by {name[:80]!r} is not allowed", hint=nearest(name, sorted(allowed))
                     )
+        if (grouping := self._spec.grouping) is not None:
+            terms = [_label_order(c) if isinstance(c, str) else self._reader.order(c) for c in columns]
+            return self._with(grouping=replace(grouping, order=(*grouping.order, *terms)))
         return self._with(order=(*self._spec.order, *(self._reader.order(c) for c in columns)))
 
     def limit(self, n: int) -> Self:
@@ -90,6 +94,20 @@ class BuildingVerbs(Generic[M]):
     def offset(self, n: int) -> Self:
         """Skip ``n`` rows, by primary key unless ordered."""
         return self._with(offset=_size("offset", n))
+
+    def include(self, *relationships: Any) -> Self:
+        """Load related objects too, by one more statement for each relationship (two, through a link table).
+
+        ``relationships`` are attributes (or names) of this model or of one that is included already. Related objects
+        come in the relationship's ``order_by``, else by primary key. Raises InvalidValueError for what is no
+        relationship.
+
+            db.query(User).include(User.conversations, Conversation.messages)
+        """
+        tree = self._spec.includes
+        for term in relationships:
+            tree = add_include(self._info, tree, term, self._runner.reader)
+        return self._with(includes=tree)
 
     # -- for the other verbs ---------------------------------------------------------------------------------------
 
@@ -103,12 +121,17 @@ class BuildingVerbs(Generic[M]):
             ("limit", self._spec.limit is not None),
             ("offset", self._spec.offset > 0),
             ("order_by", bool(self._spec.order)),
+            ("group_by", self._spec.grouping is not None),
         ):
             if present:
                 raise UnsupportedOperationError(
                     f"{verb} of a query with {name} does not mean the same on every engine",
                     hint=f"read the keys first, then {verb} by key: filter({self._info.key[0].label}.in_(keys))",
                 )
+
+
+def _label_order(name: str) -> LabelOrder:
+    return LabelOrder(name.removeprefix("-"), name.startswith("-"))
 
 
 def _size(name: str, n: Any) -> int:

@@ -11,7 +11,7 @@ from ..errors import InvalidValueError
 if TYPE_CHECKING:
     from .reading import ReadingVerbs
 
-__all__ = ["Pagination", "make_page"]
+__all__ = ["Pagination", "check_whole", "make_page"]
 
 M = TypeVar("M")
 
@@ -78,9 +78,9 @@ def make_page(
     query: ReadingVerbs[M], page: int, per_page: int, *, count: bool, max_per_page: int
 ) -> Pagination[M]:
     """Read one page: one statement for the rows and, with ``count``, one more."""
-    _check("page", page, 1, None)
-    _check("max_per_page", max_per_page, 1, None)
-    _check("per_page", per_page, 1, max_per_page)
+    check_whole("page", page, 1, None)
+    check_whole("max_per_page", max_per_page, 1, None)
+    check_whole("per_page", per_page, 1, max_per_page)
     start = (page - 1) * per_page
     if start > MAX_OFFSET:
         raise InvalidValueError(
@@ -94,7 +94,8 @@ def make_page(
     return Pagination(items[:per_page], page, per_page, None, len(items) > per_page, query, max_per_page)
 
 
-def _check(name: str, value: Any, low: int, high: int | None) -> None:
+def check_whole(name: str, value: Any, low: int, high: int | None) -> None:
+    """Refuse what is not an int within these bounds."""
     if isinstance(value, bool) or not isinstance(value, int):
         raise InvalidValueError(f"{name} must be an int, not a value of type {type(value).__name__}")
     if value < low or (high is not None and value > high):

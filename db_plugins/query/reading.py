@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..errors import InvalidValueError, MultipleResultsError, NotFoundError
 from ..nodes import Node
-from ..runner import key_among, key_equals
+from ..runner import key_among, key_equals, refuse_groups
 from ..spec import QuerySpec
 from .building import BuildingVerbs
-from .pages import Pagination, make_page
+from .cursors import CursorPage, make_cursor_page
+from .frames import load_package, make_frame, make_table
+from .pages import Pagination, check_whole, make_page
+from .related import load_related
 
 if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+    import pyarrow as pa  # type: ignore[import-untyped]
+
     from ..models import Field
+    from ..runner import Runner
 
 __all__ = ["ReadingVerbs"]
 
@@ -23,6 +31,10 @@ Row = tuple[Any, ...]
 
 #: Keys in one statement of get_many: below every driver's limit of bound values.
 KEYS_AT_ONCE = 1000
+#: The largest batch of a stream: beyond it, memory is no longer constant in any useful sense.
+MAX_BATCH = 1_000_000
+#: Rows that become one chunk of an Arrow table.
+FRAME_BATCH = 20_000
 
 
 class ReadingVerbs(BuildingVerbs[M]):
@@ -81,6 +93,52 @@ class ReadingVerbs(BuildingVerbs[M]):
         rows = self._rows(replace(self._spec, columns=fields, order=self._window_order()))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
+    @overload
+    def stream(self, *, batch_size: int = 1000) -> Generator[M, None, None]: ...
+    @overload
+    def stream(
+        self, column: Any, /, *columns: Any, batch_size: int = 1000
+    ) -> Generator[dict[str, Any], None, None]: ...
+    def stream(self, *columns: Any, batch_size: int = 1000) -> Generator[Any, None, None]:
+        """An iterator of objects, or of dicts when columns (or names) are given, in constant memory.
+
+        The rows come from the server ``batch_size`` at a time. A connection is held until the iterator is exhausted,
+        closed (``contextlib.closing``) or no longer referred to. Raises InvalidValueError for a size outside 1 to
+        1,000,000.
+
+            for star in db.query(Star).stream(): ...
+        """
+        check_whole("batch_size", batch_size, 1, MAX_BATCH)
+        runner, order = self._runner, self._window_order()
+        if not columns:
+            return _each(runner, runner.fetch(replace(self._spec, order=order), batch_size), self._build)
+        fields = self._chosen(columns)
+        names = [f.name for f in fields]
+        return _each(
+            runner,
+            runner.fetch(replace(self._spec, columns=fields, order=order), batch_size),
+            lambda rows: [dict(zip(names, row, strict=True)) for row in rows],
+        )
+
+    def to_arrow(self, *columns: Any) -> pa.Table:
+        """A ``pyarrow.Table`` of these columns (or names), else of all, in the query's order.
+
+        The types follow from the columns' kinds (see ``frames.py``), so that an empty table has them too. Needs the extra
+        ``frames``.
+        """
+        load_package("pyarrow", "to_arrow")
+        fields = tuple(dict.fromkeys(self._chosen(columns)))
+        spec = replace(self._spec, columns=fields, order=self._window_order())
+        return make_table(fields, self._runner.fetch(spec, FRAME_BATCH))
+
+    def to_pandas(self, *columns: Any) -> pd.DataFrame:
+        """A ``pandas.DataFrame`` of these columns (or names), else of all: ``to_arrow`` with pandas' Arrow types.
+
+        Integers with NULLs stay integers, NULL is ``pandas.NA``. Needs the extra ``frames``.
+        """
+        load_package("pandas", "to_pandas")
+        return make_frame(self.to_arrow(*columns))
+
     def count(self) -> int:
         """How many rows; heeds limit and offset."""
         return self._runner.count(
@@ -101,9 +159,22 @@ class ReadingVerbs(BuildingVerbs[M]):
         """
         return make_page(self, page, per_page, count=count, max_per_page=max_per_page)
 
+    def cursor_paginate(
+        self, cursor: str | None = None, per_page: int = 10, *, max_per_page: int = 1000
+    ) -> CursorPage[M]:
+        """One page that begins after (or ends before) the row of ``cursor``, by primary key if unordered.
+
+        It costs the same at any depth, and rows that are inserted or deleted between two pages move no others. Raises
+        InvalidValueError for a cursor that is malformed, of another query or wrongly signed.
+
+            page = db.query(Star).order_by("-mag").cursor_paginate(request.args.get("cursor"))
+        """
+        return make_cursor_page(self, cursor, per_page, max_per_page)
+
     def explain(self) -> str:
         """The native statement as text; nothing is run."""
         engine = self._runner.engine
+        refuse_groups(self._spec)
         return engine.explain(engine.compile(replace(self._spec, order=self._window_order())))
 
     # -- one mechanism under all of them ---------------------------------------------------------------------------
@@ -112,7 +183,11 @@ class ReadingVerbs(BuildingVerbs[M]):
         return [row for batch in self._runner.fetch(spec) for row in batch]
 
     def _build(self, rows: Sequence[Row]) -> list[M]:
-        return self._runner.builder(self._info, self._spec.columns)(rows)
+        runner = self._runner
+        instances: list[M] = runner.builder(self._info, self._spec.columns)(rows)
+        if self._spec.includes:
+            load_related(runner, instances, self._spec.includes)
+        return instances
 
     def _one_of(self, spec: QuerySpec) -> M | None:
         rows = self._rows(spec)
@@ -158,3 +233,14 @@ class ReadingVerbs(BuildingVerbs[M]):
 
     def _key_of(self, instance: Any) -> Row:
         return tuple(getattr(instance, f.name) for f in self._info.key)
+
+
+def _each(
+    runner: Runner, batches: Generator[list[Row], None, None], make: Callable[[list[Row]], list[Any]]
+) -> Generator[Any, None, None]:
+    """What ``make`` makes of the rows, one by one; the connection is given back however this ends."""
+    with closing(batches):
+        for rows in batches:
+            yield from make(rows)
+            if runner.block is not None:
+                runner.block.check()  # the transaction that it reads in may have ended meanwhile

@@ -6,8 +6,8 @@ It is the reference for what every node means (``evaluate``) and the whole of th
     MemoryConnection  fetch, count, insert, update, delete over a dict of rows; create, drop; begin
     MemoryTransaction the same on a copy; commit writes back what nobody else has changed
 
-A table is ``{primary key: row}`` and a row a tuple in the order of the model's fields. Rows are never changed in place,
-so that *is this still the row I read?* is asked with ``is``.
+A table is ``{primary key: row}`` and a row ``{column: value}``. Rows are never changed in place, so that *is this still
+the row I read?* is asked with ``is``.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ from ..errors import ConflictError, DbPluginsError, DuplicateKeyError
 from ..evaluation import compute, evaluate, sort_rows
 from ..hookspecs import hookimpl
 from ..models import Field, Kind, ModelInfo, Unique
+from ..models.values import fit
 from ..nodes import Operand
 from ..spec import QuerySpec
 
 __all__ = ["MemoryConnection", "MemoryEngine", "MemoryTransaction", "dbp_register_engine"]
 
 Row = tuple[Any, ...]
+Stored = dict[str, Any]
 
 
 class MemoryEngine(Engine):
@@ -73,7 +75,7 @@ class MemoryEngine(Engine):
 class _Table:
     """The rows of one model's table, and the last number given to a key."""
 
-    def __init__(self, rows: dict[Row, Row] | None = None, last: int = 0) -> None:
+    def __init__(self, rows: dict[Row, Stored] | None = None, last: int = 0) -> None:
         self.rows = rows if rows is not None else {}
         self.last = last
 
@@ -89,12 +91,12 @@ class MemoryConnection(Connection, SupportsStorage, SupportsTransactions):
     # -- reads -----------------------------------------------------------------------------------------------------
 
     def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[Row]]:
+        spec = query.spec
         with self.lock:
-            spec = query.spec
-            rows = self._window(spec, sort_rows(self._select(spec), spec.order, _reader_of(spec.model)))
-        at = [spec.model.fields.index(f) for f in spec.columns]
-        documents = {i for i in at if spec.model.fields[i].kind is Kind.JSON}
-        result = [tuple([copy.deepcopy(r[i]) if i in documents else r[i] for i in at]) for r in rows]
+            columns = {f.name: f.column for f in spec.model.fields}
+            ordered = sort_rows(self._select(spec), spec.order, lambda row, name: row.get(columns[name]))
+            rows = self._window(spec, ordered)
+        result = [_values(row, spec.columns) for row in rows]
         size = batch or max(len(result), 1)
         for start in range(0, len(result), size):
             yield result[start : start + size]
@@ -103,14 +105,14 @@ class MemoryConnection(Connection, SupportsStorage, SupportsTransactions):
         with self.lock:
             return len(self._window(query.spec, self._select(query.spec)))
 
-    def _select(self, spec: QuerySpec) -> list[Row]:
+    def _select(self, spec: QuerySpec) -> list[Stored]:
         rows = self._table(spec.model).rows.values()
         if spec.where is None:
             return list(rows)
         return [row for row in rows if evaluate(spec.where, _as_mapping(spec.model, row))]
 
     @staticmethod
-    def _window(spec: QuerySpec, rows: list[Row]) -> list[Row]:
+    def _window(spec: QuerySpec, rows: list[Stored]) -> list[Stored]:
         return rows[spec.offset : None if spec.limit is None else spec.offset + spec.limit]
 
     def _table(self, info: ModelInfo) -> _Table:
@@ -132,18 +134,17 @@ class MemoryConnection(Connection, SupportsStorage, SupportsTransactions):
             new = [self._complete(changed, model, given, row) for row in rows]
             _put(changed.rows, model, new)
             table.rows, table.last = changed.rows, changed.last
-        at = [model.fields.index(f) for f in returning]
         return BulkResult(
-            inserted=len(new), rows=[tuple([row[i] for i in at]) for row in new] if returning else ()
+            inserted=len(new), rows=[_values(row, returning) for row in new] if returning else ()
         )
 
     @staticmethod
-    def _complete(table: _Table, model: ModelInfo, given: tuple[Field, ...], values: Row) -> Row:
-        by_field = dict(zip(given, values, strict=True))
+    def _complete(table: _Table, model: ModelInfo, given: tuple[Field, ...], values: Row) -> Stored:
+        row = {f.column: value for f, value in zip(given, values, strict=True)}
         if model.numbered is not None:
-            number = by_field.setdefault(model.numbered, table.last + 1)
+            number = row.setdefault(model.numbered.column, table.last + 1)
             table.last = max(table.last, number)
-        return tuple([by_field.get(f) for f in model.fields])
+        return row
 
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
         model = query.spec.model
@@ -233,32 +234,35 @@ class MemoryTransaction(MemoryConnection, TransactionConnection):
         return MemoryTransaction(self)
 
 
-def _as_mapping(info: ModelInfo, row: Row) -> dict[str, Any]:
-    return dict(zip((f.name for f in info.fields), row, strict=True))
+def _as_mapping(info: ModelInfo, row: Stored) -> dict[str, Any]:
+    return {f.name: row.get(f.column) for f in info.fields}
 
 
-def _reader_of(info: ModelInfo) -> Any:
-    at = {f.name: i for i, f in enumerate(info.fields)}
-    return lambda row, name: row[at[name]]
+def _values(row: Stored, fields: Sequence[Field]) -> Row:
+    """The values of these fields; documents are copied, so that nobody changes what is stored."""
+    return tuple(
+        [copy.deepcopy(row.get(f.column)) if f.kind is Kind.JSON else row.get(f.column) for f in fields]
+    )
 
 
-def _key(info: ModelInfo, row: Row) -> Row:
-    return tuple([row[info.fields.index(f)] for f in info.key])
+def _key(info: ModelInfo, row: Stored) -> Row:
+    return tuple([row.get(f.column) for f in info.key])
 
 
-def _changed(info: ModelInfo, row: Row, values: Mapping[Field, Operand]) -> Row:
+def _changed(info: ModelInfo, row: Stored, values: Mapping[Field, Operand]) -> Stored:
     before = _as_mapping(info, row)
-    return tuple([compute(values[f], before) if f in values else before[f.name] for f in info.fields])
+    return {**row, **{f.column: fit(f, compute(operand, before)) for f, operand in values.items()}}
 
 
-def _put(rows: dict[Row, Row], info: ModelInfo, new: Sequence[Row]) -> None:
+def _put(rows: dict[Row, Stored], info: ModelInfo, new: Sequence[Stored]) -> None:
     """Add rows whose unique keys nobody has. NULL differs from NULL in all but the primary key, as in SQL."""
     for unique in info.uniques:
-        at = [info.fields.index(f) for f in unique.fields]
-        taken = set() if unique.fields == info.key else {tuple([row[i] for i in at]) for row in rows.values()}
+        columns = [f.column for f in unique.fields]
+        is_key = unique.fields == info.key
+        taken = set() if is_key else {tuple([row.get(c) for c in columns]) for row in rows.values()}
         for row in new:
-            mine = tuple([row[i] for i in at])
-            if (mine in taken and None not in mine) or (unique.fields == info.key and mine in rows):
+            mine = tuple([row.get(c) for c in columns])
+            if (mine in taken and None not in mine) or (is_key and mine in rows):
                 raise _duplicate(info, unique)
             taken.add(mine)
     for row in new:

@@ -36,6 +36,7 @@ from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Operand
 
 from . import storage
+from .aggregates import AggregatingVerbs
 from .client import address_of, database_of, make_client, user_of
 from .codec import CODEC_OPTIONS, document_maker, path_of, row_maker
 from .engine import Find
@@ -241,7 +242,7 @@ class StoringVerbs(Verbs, SupportsStorage):
             return storage.existing_collections(self._database) - {COUNTERS}
 
 
-class MongoConnection(StoringVerbs, SupportsTransactions):
+class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions):
     """One database on a server. Shared by threads; PyMongo's pool is inside, and survives a fork."""
 
     def __init__(self, settings: Settings, engine: str) -> None:
@@ -321,7 +322,7 @@ def _concerns(isolation: str) -> dict[str, Any]:
     }
 
 
-class MongoTransaction(Verbs, TransactionConnection):
+class MongoTransaction(Verbs, AggregatingVerbs, TransactionConnection):
     """All calls in one ClientSession, with a snapshot of the data as they were at the first of them."""
 
     def __init__(self, outer: MongoConnection, isolation: str, read_only: bool) -> None:

@@ -13,6 +13,7 @@ from db_plugins.models import ModelInfo
 
 from .client import MongoSettings
 from .codec import path_of
+from .databases import MongoDatabases
 from .errors import classify
 from .translate import NOTHING, CannotSay, Filter, Translator
 
@@ -61,7 +62,7 @@ def _is_equality(condition: Any) -> bool:
     return condition is not None and (not isinstance(condition, Mapping) or set(condition) == {"$eq"})
 
 
-class MongoEngine(Engine):
+class MongoEngine(MongoDatabases, Engine):
     """MongoDB 5.0 or newer, through PyMongo."""
 
     name = "mongodb"

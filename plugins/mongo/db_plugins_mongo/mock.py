@@ -8,8 +8,7 @@ transactions.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -17,9 +16,10 @@ from pymongo.errors import PyMongoError
 
 from db_plugins.config import Settings
 from db_plugins.engine import Capability, Compiled, Connection
-from db_plugins.errors import EngineError, NotNullError, PluginLoadError
+from db_plugins.errors import EngineError, PluginLoadError
 from db_plugins.evaluation import compute
-from db_plugins.models import Field, Kind, ModelInfo
+from db_plugins.models import Field, ModelInfo
+from db_plugins.models.values import fit
 from db_plugins.nodes import Compare, Like, Node, Operand, Value
 from db_plugins.spec import Order
 
@@ -107,7 +107,7 @@ class MockConnection(StoringVerbs):
             try:
                 for document, row in zip(documents, rows, strict=True):
                     before = dict(zip((f.name for f in info.fields), row, strict=True))
-                    known = {f: Value(fitted(f, compute(op, before)), f) for f, op in values.items()}
+                    known = {f: Value(fit(f, compute(op, before)), f) for f, op in values.items()}
                     collection.update_one(
                         {"_id": document["_id"]}, MockTranslator(info).update_document(known)
                     )
@@ -123,38 +123,6 @@ class MockConnection(StoringVerbs):
 
     def close(self) -> None:
         pass
-
-
-def fitted(field: Field, value: Any) -> Any:
-    """A calculated value as the column holds it: what ``translate`` has the server do."""
-    if value is None and not field.nullable:
-        raise NotNullError(f"{field.label} would become NULL, which it cannot be", attributes=(field.name,))
-    if value is None or field.kind not in _FITS:
-        return value
-    number = _FITS[field.kind](field, value)
-    if number is None:
-        raise EngineError(f"{field.label} cannot hold the result of this calculation")
-    return number
-
-
-def _whole(field: Field, value: Any) -> int | None:
-    top = 1 << (field.bits - 1)
-    return int(value) if -top <= value < top and value == int(value) else None
-
-
-def _decimal(field: Field, value: Any) -> Decimal | None:
-    number = Decimal(value)
-    if field.precision is None or field.scale is None:
-        return number
-    number = round(number, field.scale)
-    return number if abs(number) < Decimal(10) ** (field.precision - field.scale) else None
-
-
-_FITS: dict[Kind, Callable[[Field, Any], Any]] = {
-    Kind.INTEGER: _whole,
-    Kind.FLOAT: lambda _field, value: float(value),
-    Kind.DECIMAL: _decimal,
-}
 
 
 def _client(settings: Settings) -> Any:

@@ -27,6 +27,7 @@ from db_plugins.nodes import (
     Compare,
     In,
     IsNull,
+    JsonPath,
     Like,
     Node,
     Operand,
@@ -54,6 +55,13 @@ _EXPRESSION = {**_PATH, "!=": "$ne"}
 _FLIPPED = {"==": "==", "!=": "!=", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 #: The sides that may not be NULL lest the comparison be true: NULL equals itself and is less than everything.
 _GUARDED = {"==": "l", "!=": "lr", "<": "l", "<=": "l", ">": "r", ">=": "r"}
+#: What a JSON value must be to count as a value of the kind.
+_JSON_TYPES = {
+    Kind.TEXT: ["string"],
+    Kind.INTEGER: ["int", "long"],
+    Kind.FLOAT: ["int", "long", "double"],
+    Kind.BOOLEAN: ["bool"],
+}
 _TIMES = {"+": "$add", "-": "$subtract", "*": "$multiply"}
 
 
@@ -134,9 +142,14 @@ class Translator:
         return _expression_form([not_null(subject), {"$not": [among]} if node.negated else among])
 
     def _like(self, node: Like) -> Filter:
-        path = path_of(self.info, node.operand.field)
         text = literal_regex(node.pattern) if node.fold is None else ascii_regex(node.pattern)
-        matched: Filter = {"$regex": text.removeprefix("(?s)"), "$options": "s"}
+        text = text.removeprefix("(?s)")
+        if isinstance(node.operand, JsonPath):
+            subject = self.expression(node.operand)
+            found: Any = {"$regexMatch": {"input": subject, "regex": {"$literal": text}, "options": "s"}}
+            return _expression_form([not_null(subject), {"$not": [found]} if node.negated else found])
+        path = path_of(self.info, node.operand.field)
+        matched: Filter = {"$regex": text, "$options": "s"}
         if node.negated:
             return {path: {"$not": matched, "$ne": None}}
         return {path: matched}
@@ -153,9 +166,23 @@ class Translator:
         """The operand as an aggregation expression; NULL comes out as null or missing."""
         if isinstance(operand, Column):
             return "$" + path_of(self.info, operand.field)
+        if isinstance(operand, JsonPath):
+            return self._inside(operand)
         if isinstance(operand, Value):
             return _literal(operand)
         return self._arithmetic(operand)
+
+    def _inside(self, operand: JsonPath) -> Any:
+        value: Any = "$" + path_of(self.info, operand.column)
+        for step in operand.path:
+            if isinstance(step, str):
+                value = {"$getField": {"field": {"$literal": step}, "input": value}}
+            else:
+                value = {"$cond": [{"$isArray": [value]}, {"$arrayElemAt": [value, step]}, None]}
+        kind = operand.field.kind
+        taken: Any = {"$toDouble": "$$value"} if kind is Kind.FLOAT else "$$value"
+        found = {"$in": [{"$type": "$$value"}, _JSON_TYPES[kind]]}
+        return {"$let": {"vars": {"value": value}, "in": {"$cond": [found, taken, None]}}}
 
     def _arithmetic(self, node: Arithmetic) -> Any:
         left, right = self.expression(node.left), self.expression(node.right)
@@ -264,7 +291,7 @@ def _stored(value: Value) -> Any:
 
 def kind_of(operand: Operand) -> Kind:
     """What kind of number the operand is."""
-    if isinstance(operand, Column):
+    if isinstance(operand, (Column, JsonPath)):
         return operand.field.kind
     if isinstance(operand, Value):
         if isinstance(operand.value, int):

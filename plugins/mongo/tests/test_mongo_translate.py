@@ -13,7 +13,7 @@ from mongo_models import Color, Place, Star, Tag, Words, engine_for
 
 from db_plugins.errors import UnsupportedFilterError
 from db_plugins.models import describe
-from db_plugins.nodes import Always, And, Arithmetic, Compare, In, IsNull, Node, Or, Value
+from db_plugins.nodes import Always, And, Arithmetic, Compare, In, IsNull, Like, Node, Or, Value, Wild
 from db_plugins.spec import Order
 from db_plugins_mongo.translate import MOST_VALUES, Translator, both
 
@@ -42,6 +42,11 @@ PATH_FORMS: list[tuple[Node, dict[str, Any]]] = [
     (In(column("small"), (1, 2), field("small"), negated=True), {"small": {"$nin": [1, 2, None]}}),
     (IsNull(column("label")), {"label": {"$eq": None}}),
     (IsNull(column("label"), negated=True), {"label": {"$ne": None}}),
+    (Like(column("name"), ("Ve", Wild.ANY)), {"star_name": {"$regex": r"\AVe.*\z", "$options": "s"}}),
+    (
+        Like(column("name"), (Wild.ONE, "a.b"), "ascii", negated=True),
+        {"star_name": {"$not": {"$regex": r"\A.[aA]\.[bB]\z", "$options": "s"}, "$ne": None}},
+    ),
     (Always(True), {}),
     (Always(False), {"_id": {"$in": []}}),
     (And((compare("mag", ">=", 1.0), compare("mag", "<", 2.0))), {"mag": {"$gte": 1.0, "$lt": 2.0}}),

@@ -12,11 +12,26 @@ from functools import singledispatchmethod
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 from sqlalchemy.types import TypeEngine
 
+from db_plugins.json_paths import sql_path
 from db_plugins.models import Field, Kind
-from db_plugins.nodes import Always, And, Column, Compare, In, IsNull, Like, Node, Operand, Or, Value
+from db_plugins.models.fields import unwrapped
+from db_plugins.nodes import (
+    Always,
+    And,
+    Column,
+    Compare,
+    In,
+    IsNull,
+    JsonPath,
+    Like,
+    Node,
+    Operand,
+    Or,
+    Value,
+)
 from db_plugins.patterns import ascii_lower, ascii_regex, encode_pattern
 from db_plugins.spec import Order, QuerySpec
 
@@ -121,7 +136,7 @@ class Words:
 
     @node.register
     def _(self, node: Like) -> Any:
-        matched = self.like(self.column(node.operand.field), node)
+        matched = self.like(self.operand(node.operand), node)
         return sa.not_(matched) if node.negated else matched
 
     def like(self, column: Any, node: Like) -> Any:
@@ -160,11 +175,20 @@ class Words:
         """A column, a bound value typed like its column, or arithmetic."""
         if isinstance(operand, Column):
             return self.column(operand.field)
+        if isinstance(operand, JsonPath):
+            return self.json_value(operand)
         if isinstance(operand, Value):
             return sa.literal(
                 operand.value, bound_as(operand.field, [operand.value]) if operand.field else None
             )
         return self.arithmetic(operand.op, self.operand(operand.left), self.operand(operand.right))
+
+    def json_value(self, operand: JsonPath) -> Any:
+        """The value inside a JSON column, or NULL if it is of another type."""
+        column, path = self.column(operand.column), sa.literal(sql_path(operand.path), sa.String)
+        value = sa.func.json_extract(column, path, type_=operand.field.sql_type)
+        found = sa.func.json_type(column, path, type_=sa.String())
+        return sa.case((found.in_(_SQLITE_JSON[operand.field.kind]), value), else_=None)
 
     def ranged(self, operand: Operand) -> Any:
         """An operand of ``<`` and its kin on text."""
@@ -183,6 +207,27 @@ class Words:
         if isinstance(operand, Value):
             return sa.bindparam(None, operand.value, type_=field.sql_type)
         return self.operand(operand)
+
+
+#: What the dialects call the types of JSON values that count as a value of the kind.
+_SQLITE_JSON = {
+    Kind.TEXT: ["text"],
+    Kind.INTEGER: ["integer"],
+    Kind.FLOAT: ["integer", "real"],
+    Kind.BOOLEAN: ["true", "false"],
+}
+_POSTGRESQL_JSON = {
+    Kind.TEXT: "string",
+    Kind.INTEGER: "number",
+    Kind.FLOAT: "number",
+    Kind.BOOLEAN: "boolean",
+}
+_MARIADB_JSON = {
+    Kind.TEXT: ["STRING"],
+    Kind.INTEGER: ["INTEGER"],
+    Kind.FLOAT: ["INTEGER", "DOUBLE"],
+    Kind.BOOLEAN: ["BOOLEAN"],
+}
 
 
 def bound_as(field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
@@ -216,6 +261,20 @@ class PostgreSQLWords(Words):
 
     def like(self, column: Any, node: Like) -> Any:
         return super().like(column.collate("C"), node)
+
+    def json_value(self, operand: JsonPath) -> Any:
+        column = self.column(operand.column)
+        binary = isinstance(unwrapped(column.type), JSONB)
+        value: Any = column
+        for step in operand.path:
+            value = value.op("->")(sa.literal(step, sa.Text if isinstance(step, str) else sa.Integer))
+        text = sa.type_coerce(value.op("#>>")(sa.literal_column("'{}'")), sa.Text)
+        typeof = sa.func.jsonb_typeof if binary else sa.func.json_typeof
+        kind = operand.field.kind
+        found = typeof(value, type_=sa.Text()) == _POSTGRESQL_JSON[kind]
+        if kind is Kind.INTEGER:
+            found = sa.and_(found, text.regexp_match("^-?[0-9]+$"))
+        return sa.case((found, sa.cast(text, operand.field.sql_type)), else_=None)
 
     def long_in(self, column: Any, node: In) -> Any:
         array = sa.literal(list(node.values), ARRAY(bound_as(node.field, node.values)))
@@ -252,6 +311,28 @@ class MariaDBWords(Words):
             return super().like(column.collate(self.collation), node)
         # LOWER() there folds more than A to Z: a regular expression says exactly which letters are alike.
         return column.collate(self.collation).regexp_match(sa.literal(ascii_regex(node.pattern), sa.String))
+
+    def json_value(self, operand: JsonPath) -> Any:
+        kind, column = operand.field.kind, self.column(operand.column)
+
+        def at(steps: tuple[str | int, ...]) -> Any:
+            return sa.func.json_extract(column, sa.literal(sql_path(steps), sa.String))
+
+        value = at(operand.path)
+        text = sa.func.json_unquote(value, type_=sa.String())
+        taken = {
+            Kind.TEXT: text.collate(self.collation),
+            Kind.INTEGER: sa.cast(value, sa.BigInteger),
+            Kind.FLOAT: sa.type_coerce(text + sa.literal_column("0e0", sa.Float), sa.Float),
+            Kind.BOOLEAN: sa.type_coerce(text == "true", sa.Boolean),
+        }[kind]
+        found: list[Any] = [sa.func.json_type(value, type_=sa.String()).in_(_MARIADB_JSON[kind])]
+        if kind is Kind.INTEGER:  # 1e20 is an INTEGER to the server
+            found.append(text.regexp_match("^-?[0-9]+$"))
+        # What is no array counts there as an array of itself: an index asks for a real one.
+        indexes = [n for n, step in enumerate(operand.path) if isinstance(step, int)]
+        found += [sa.func.json_type(at(operand.path[:n]), type_=sa.String()) == "ARRAY" for n in indexes]
+        return sa.case((sa.and_(*found), taken), else_=None)
 
     def long_in(self, column: Any, node: In) -> Any:
         return None  # the driver writes the values into the statement: there is no limit to meet

@@ -6,6 +6,7 @@ Whatever needs more than one statement opens a transaction of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,13 @@ import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
 from db_plugins.engine import (
+    Aggregation,
     BulkResult,
     Compiled,
     Conflict,
     Connection,
+    Groups,
+    SupportsAggregation,
     SupportsStorage,
     SupportsTransactions,
     TransactionConnection,
@@ -47,6 +51,7 @@ def make_pool(engine: SQLEngine) -> sa.Engine:
             url,
             isolation_level="AUTOCOMMIT",
             hide_parameters=True,
+            json_serializer=_to_json,
             echo=bool(engine.settings.echo),
             connect_args=engine.connect_arguments(),
             **engine.engine_arguments(),
@@ -69,6 +74,11 @@ def make_pool(engine: SQLEngine) -> sa.Engine:
     return pool
 
 
+def _to_json(value: Any) -> str:
+    # Characters as they are: not every server reads pairs of \\u escapes as one.
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
 def _prepare(engine: SQLEngine, dialect: sa.Dialect) -> Callable[[Any, Any], None]:
     standard = None
 
@@ -87,7 +97,7 @@ def _prepare(engine: SQLEngine, dialect: sa.Dialect) -> Callable[[Any, Any], Non
     return prepare
 
 
-class _Verbs(Connection):
+class _Verbs(Connection, SupportsAggregation):
     """The five verbs, over ``_use()``: a SQLAlchemy Connection lent for one call."""
 
     engine: SQLEngine
@@ -118,6 +128,13 @@ class _Verbs(Connection):
     def count(self, query: Compiled) -> int:
         with self._use(Context(query.spec.model)) as connection:
             return int(connection.execute(self.engine.words.count(query.spec)).scalar_one())
+
+    def aggregate(self, query: Compiled, wanted: Aggregation) -> Groups | None:
+        plan = self.engine.aggregates.plan(self.engine.words, query.spec, wanted)
+        if plan is None:
+            return None
+        with self._use(Context(query.spec.model)) as connection:
+            return plan.groups(connection.execute(plan.statement))
 
     def insert(
         self,

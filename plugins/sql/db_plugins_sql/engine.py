@@ -20,12 +20,14 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from db_plugins.config import Settings
 from db_plugins.engine import Capability, Compiled, Engine
-from db_plugins.errors import ConfigError, DbPluginsError, UnsupportedFilterError
+from db_plugins.errors import ConfigError, DbPluginsError, ServerUnreachableError, UnsupportedFilterError
 from db_plugins.models import ModelInfo
 from db_plugins.spec import QuerySpec
 
+from .aggregates import Aggregates, MariaDBAggregates, PostgreSQLAggregates, SQLiteAggregates
 from .compiler import MariaDBWords, PostgreSQLWords, Words
-from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, Kind
+from .databases import FileDatabases, ServerDatabases
+from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, Kind, codes_of
 from .settings import SQLSettings
 
 __all__ = ["MariaDBEngine", "PostgreSQLEngine", "SQLEngine", "SQLiteEngine"]
@@ -48,6 +50,7 @@ class SQLEngine(Engine):
     capabilities = frozenset(_EVERYWHERE)
     settings_class = SQLSettings
     words: Words = Words()
+    aggregates: Aggregates = Aggregates()
     codes: ClassVar[Mapping[Any, Kind]] = {**SQLITE_CODES, **POSTGRESQL_CODES}
     #: SQLAlchemy's name of the dialect, the drivers to try in order, and the extra that installs the first.
     dialect: str = ""
@@ -172,10 +175,11 @@ class SQLEngine(Engine):
         return None
 
 
-class SQLiteEngine(SQLEngine):
+class SQLiteEngine(FileDatabases, SQLEngine):
     """SQLite, made safe: see ``sqlite.py``."""
 
     capabilities = frozenset({*_EVERYWHERE, Capability.INFINITY, Capability.SERIALIZABLE})
+    aggregates: Aggregates = SQLiteAggregates()
     codes = SQLITE_CODES
     dialect = "sqlite"
     decimal_digits = 15
@@ -231,17 +235,21 @@ def _floor(value: Any) -> float | None:
     return None if value is None else float(value) if math.isinf(value) else float(math.floor(value))
 
 
-class PostgreSQLEngine(SQLEngine):
+class PostgreSQLEngine(ServerDatabases, SQLEngine):
     """PostgreSQL, and what speaks its protocol."""
 
     capabilities = frozenset(
         {*_EVERYWHERE, Capability.SERIALIZABLE, Capability.EXACT_DECIMAL, Capability.INFINITY}
     )
     words = PostgreSQLWords()
+    aggregates: Aggregates = PostgreSQLAggregates()
     codes = POSTGRESQL_CODES
     dialect = "postgresql"
     drivers: ClassVar[Mapping[str, str]] = {"psycopg": "psycopg", "psycopg2": "psycopg2", "pg8000": "pg8000"}
     extra = "postgresql"
+    maintenance_database = "postgres"
+    create_statement = "CREATE DATABASE {}"
+    drop_statement = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
     cursors_need_transaction = True
     cursors_stay_open = True
 
@@ -266,16 +274,20 @@ class PostgreSQLEngine(SQLEngine):
         return why_postgresql_refused(self.url, self.connect_arguments(), exc)
 
 
-class MariaDBEngine(SQLEngine):
+class MariaDBEngine(ServerDatabases, SQLEngine):
     """MariaDB, and MySQL where the two agree."""
 
     capabilities = frozenset({*_EVERYWHERE, Capability.SERIALIZABLE, Capability.EXACT_DECIMAL})
     words = MariaDBWords()
+    aggregates: Aggregates = MariaDBAggregates()
     #: Does this server notice a lost update under REPEATABLE READ? Learnt from each connection.
     has_snapshots = False
     codes = MARIADB_CODES
     drivers: ClassVar[Mapping[str, str]] = {"pymysql": "pymysql", "mysqldb": "MySQLdb"}
     extra = "mysql"
+    maintenance_database = "information_schema"
+    create_statement = "CREATE DATABASE {} CHARACTER SET utf8mb4"
+    drop_statement = "DROP DATABASE IF EXISTS {}"
 
     def socket_query(self, folder: str) -> dict[str, str]:
         sockets = [p for p in sorted(Path(folder).glob("*.sock")) if p.is_socket()]
@@ -283,13 +295,10 @@ class MariaDBEngine(SQLEngine):
 
     def connect_arguments(self) -> dict[str, Any]:
         given = self.settings
-        arguments: dict[str, Any] = {
-            "connect_timeout": max(1, round(given.connect_timeout)),
-            "charset": "utf8mb4",
-        }
-        if given.query_timeout:
-            # The server ends the statement first; the socket's limit is for a server that is frozen.
-            arguments["read_timeout"] = int(given.query_timeout) + 5
+        seconds = max(1, round(given.connect_timeout))
+        # PyMySQL's connect_timeout ends with TCP: a server that accepts and says nothing is met by read_timeout, which
+        # is lifted once the connection stands (on_connect).
+        arguments = {"connect_timeout": seconds, "read_timeout": seconds, "charset": "utf8mb4"}
         if given.tls in ("require", "verify"):
             arguments["ssl"] = {"check_hostname": given.tls == "verify", "verify_mode": given.tls == "verify"}
         return {**arguments, **super().connect_arguments()}
@@ -312,6 +321,18 @@ class MariaDBEngine(SQLEngine):
             cursor.execute("SET SESSION innodb_snapshot_isolation = ON")
         if self.settings.query_timeout:
             cursor.execute(f"SET SESSION max_statement_time = {float(self.settings.query_timeout)}")
+        _lift_read_timeout(cursor.connection, self.settings.query_timeout)
+
+    def failure_of(self, exc: BaseException) -> Kind | None:
+        lost = {2006, 2013}.intersection(codes_of(exc))
+        return ServerUnreachableError if lost else None
+
+
+def _lift_read_timeout(connection: Any, query_timeout: float | None) -> None:
+    """Let statements take their time. PyMySQL has no public way; a test notices when the private one changes."""
+    if hasattr(connection, "_read_timeout"):
+        # The server ends a statement first; the socket's limit is for a server that is frozen.
+        connection._read_timeout = None if query_timeout is None else query_timeout + 5
 
 
 ENGINES: dict[str, type[SQLEngine]] = {

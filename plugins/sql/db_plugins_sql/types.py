@@ -72,7 +72,7 @@ class SQLiteFloat(sa.Float[float]):
 
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
         if self.asdecimal:
-            return super().result_processor(dialect, coltype)
+            return super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
         return lambda value: None if value is None else float(value)
 
 

@@ -1,0 +1,73 @@
+"""The conformance kit: what every engine must answer, as one class that a plugin's test file derives from.
+
+harness    what a subclass says; the fixtures; which tests run
+models     the mapped classes that are stored, samples their rows and boundary values
+one file for each subject, its tests in one class; the bodies are the same for all engines
+"""
+
+from __future__ import annotations
+
+from .aggregates import Aggregates
+from .bulk import Bulk
+from .conflicts import Conflicts
+from .cursors import Cursors
+from .faults import Faults
+from .filters import Filters
+from .frames import Frames
+from .generated import Generated
+from .groups import Groups
+from .hypotheses import Hypotheses
+from .integrity import Integrity
+from .keys import Keys
+from .likes import Likes
+from .mapping import Mapping
+from .misfits import Misfits
+from .objects import Objects
+from .orders import Orders
+from .pages import Pages
+from .paths import Paths
+from .reads import Reads
+from .refusals import Guards, Refusals
+from .related import Related
+from .sharing import Sharing
+from .storage import Storage
+from .streams import Streams
+from .transactions import Transactions
+from .values import Values
+from .writes import Writes
+
+__all__ = ["PluginConformance"]
+
+
+class PluginConformance(
+    Storage,
+    Mapping,
+    Values,
+    Misfits,
+    Writes,
+    Bulk,
+    Keys,
+    Integrity,
+    Reads,
+    Filters,
+    Likes,
+    Paths,
+    Orders,
+    Pages,
+    Cursors,
+    Related,
+    Frames,
+    Streams,
+    Aggregates,
+    Groups,
+    Generated,
+    Hypotheses,
+    Objects,
+    Transactions,
+    Conflicts,
+    Sharing,
+    Refusals,
+    Faults,
+    Guards,
+):
+    """Derive from it, say ``plugin`` and ``config``, and run pytest. ``Harness`` has what else may be said."""

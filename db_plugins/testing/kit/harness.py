@@ -1,0 +1,218 @@
+"""What the tests of the kit stand on: the subclass's words, a Database for each test, capabilities asked for.
+
+class TestDuckDB(PluginConformance): plugin, config(), allowed_failures, server, fill()
+    connect(Star)      the test's Database, with the tables of these models made
+    alarmed(Star)      a Database that fails the test when anything reaches the server
+    stock(db, Star, rows)
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+
+import pytest
+
+from db_plugins import Capability, Database
+from db_plugins import connect as connect_to
+from db_plugins.engine import Connection, SupportsStorage, SupportsTransactions
+
+from ..report import PROPERTY
+from .models import Star
+from .samples import STARS
+
+__all__ = ["NOT_YET_PROVABLE", "Connect", "Harness", "refuses", "requires", "subject"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T", bound=type)
+
+#: Capabilities whose API comes with a later release of the kit, so that neither claim nor refusal can be shown.
+NOT_YET_PROVABLE = (
+    Capability.SESSIONS,
+    Capability.MIGRATIONS,
+    Capability.NATIVE_ASYNC,
+)
+
+
+#: The server's version, asked once for each class.
+_versions: dict[type, str] = {}
+
+
+class Connect(Protocol):
+    """The type of the fixtures ``connect`` and ``alarmed``."""
+
+    def __call__(self, *models: type, **settings: Any) -> Database: ...
+
+
+def requires(*capabilities: Capability) -> Callable[[F], F]:
+    """The test needs these capabilities; where one is not claimed it is skipped and shown as *not claimed*."""
+
+    def mark(test: F) -> F:
+        test.kit_requires = (*getattr(test, "kit_requires", ()), *capabilities)  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+def refuses(capability: Capability) -> Callable[[F], F]:
+    """The test shows that an engine without this capability refuses; it runs only there."""
+
+    def mark(test: F) -> F:
+        test.kit_refuses = capability  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+def subject(name: str, *capabilities: Capability) -> Callable[[T], T]:
+    """All tests of this class are about one subject, and need these capabilities."""
+
+    def mark(cls: T) -> T:
+        for attribute, test in vars(cls).items():
+            if attribute.startswith("test_"):
+                test.kit_subject = name
+                if not hasattr(test, "kit_refuses"):
+                    requires(*capabilities)(test)
+        return cls
+
+    return mark
+
+
+class Harness:
+    """What a subclass says about its plugin, and what each test is given."""
+
+    #: The entry point's name: the plugin is found by it.
+    plugin: ClassVar[str] = ""
+    #: Test name → reason or link. Such a test must fail: when it passes, the entry is to be removed.
+    allowed_failures: ClassVar[Mapping[str, str]] = {}
+    #: For the fault tests: called with an empty folder, gives an object with ``start()``, ``stop()``, ``kill()`` and
+    #: ``fresh_entry()``, an entry of DB_CONFIG for a new database of that server.
+    server: ClassVar[Any] = None
+    #: pytest's, for ``config``: fixtures of your own (``getfixturevalue``), and what is to be undone (``addfinalizer``).
+    request: pytest.FixtureRequest
+
+    def config(self, tmp_path: Path) -> Mapping[str, Any]:
+        """An entry of DB_CONFIG that leads to a fresh, empty database; called once for each test."""
+        raise NotImplementedError(f"{type(self).__name__} needs a method config(self, tmp_path)")
+
+    def fill(self, model: type, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store rows by other means. Only a read-only engine needs to say how."""
+        raise NotImplementedError(
+            f"{type(self).__name__} does not claim WRITE and needs a method fill(self, model, rows)"
+        )
+
+    # -- for the tests ---------------------------------------------------------------------------------------------
+
+    def stock(self, db: Database, model: type, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Store rows, by ``fill`` if the engine does not write."""
+        if Capability.WRITE in db.capabilities:
+            db.query(model).bulk_insert(rows)
+        else:
+            self.fill(model, rows)
+
+    @pytest.fixture
+    def entry(self, tmp_path: Path, request: pytest.FixtureRequest) -> dict[str, Any]:
+        """The test's entry of DB_CONFIG."""
+        self.request = request
+        return dict(self.config(tmp_path))
+
+    @pytest.fixture
+    def connect(self, entry: dict[str, Any]) -> Iterator[Connect]:
+        """``connect(Star)``: a Database on the test's database; the first call makes the tables."""
+        opened: list[Database] = []
+
+        def open_(*models: type, **settings: Any) -> Database:
+            database = connect_to({**entry, **settings}, models=models)
+            opened.append(database)
+            if models and Capability.WRITE in database.capabilities:
+                database.create_all()
+                if type(self) not in _versions:
+                    _versions[type(self)] = database.ping().version
+                self._tell(self.request, version=_versions[type(self)])
+            return database
+
+        yield open_
+        for database in opened:
+            with suppress(Exception):
+                database.close()
+
+    @pytest.fixture
+    def seven(self, connect: Connect) -> Database:
+        """A Database with the seven stars of ``samples``, keys 1 to 7."""
+        db = connect(Star)
+        self.stock(db, Star, [{"id": n, **star} for n, star in enumerate(STARS, 1)])
+        return db
+
+    @pytest.fixture
+    def alarmed(self, entry: dict[str, Any]) -> Connect:
+        """``alarmed(Star)``: a Database that fails the test when anything reaches the server."""
+
+        def open_(*models: type, **settings: Any) -> Database:
+            database = connect_to({**entry, **settings}, models=models)
+            database._connection = _Alarm()
+            return database
+
+        return open_
+
+    # -- which tests run -------------------------------------------------------------------------------------------
+
+    @pytest.fixture(autouse=True)
+    def _conformance(self, request: pytest.FixtureRequest) -> None:
+        """Reports what this test is about, and skips it if its capabilities are not claimed."""
+        if not request.config.pluginmanager.has_plugin("db_plugins.testing.plugin"):
+            request.config.pluginmanager.import_plugin("db_plugins.testing.plugin")
+        name = request.node.originalname
+        test = getattr(type(self), name)
+        self._tell(
+            request,
+            subject=getattr(test, "kit_subject", "kit"),
+            refuses=getattr(test, "kit_refuses", None),
+            test=request.node.name,
+            **{"class": request.node.nodeid.rpartition("::")[0].partition("[")[0]},
+        )
+        if name in self.allowed_failures:
+            request.applymarker(pytest.mark.xfail(reason=self.allowed_failures[name], strict=True))
+        engine = self._engine(request)
+        self._tell(
+            request,
+            engine=engine.name,
+            claimed=[c for c in Capability if c in engine.capabilities],
+            not_claimed=[c for c in Capability if c not in engine.capabilities and c not in NOT_YET_PROVABLE],
+            not_yet_provable=list(NOT_YET_PROVABLE),
+        )
+        self._skip_unclaimed(test, engine.capabilities)
+
+    @staticmethod
+    def _tell(request: pytest.FixtureRequest, **about: Any) -> None:
+        """Add to what the report of this test carries."""
+        request.node.user_properties.append((PROPERTY, json.dumps(about)))
+
+    def _engine(self, request: pytest.FixtureRequest) -> Any:
+        """The engine as its settings make it. Nothing is connected."""
+        entry = request.getfixturevalue("entry")
+        return connect_to(entry, models=[])._engine
+
+    @staticmethod
+    def _skip_unclaimed(test: Any, claimed: frozenset[Capability]) -> None:
+        absent = [c for c in getattr(test, "kit_requires", ()) if c not in claimed]
+        if absent:
+            pytest.skip(f"not claimed: {', '.join(absent)}")
+        if getattr(test, "kit_refuses", None) in claimed:
+            pytest.skip(f"claimed: {test.kit_refuses}")
+
+
+def _reached(*_args: Any, **_more: Any) -> NoReturn:
+    pytest.fail("this must be refused before anything reaches the server")
+
+
+class _Alarm(Connection, SupportsStorage, SupportsTransactions):
+    """A connection that nothing may use."""
+
+    fetch = count = insert = update = delete = create = drop = existing = version = begin = _reached
+    native = property(_reached)
+
+    def close(self) -> None:
+        pass

@@ -1,0 +1,261 @@
+"""The models that the kit stores: one of every kind of column, of key, and of mapped class.
+
+They are portable: strings that are keys or unique have a length, nothing is filled by a server.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import enum
+import uuid
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    mapped_column,
+    reconstructor,
+    registry,
+    relationship,
+)
+from sqlalchemy.types import TypeDecorator
+
+__all__ = [
+    "Animal",
+    "Author",
+    "Badge",
+    "Base",
+    "Book",
+    "Cat",
+    "Classic",
+    "Colour",
+    "Dog",
+    "Exact",
+    "Imperative",
+    "Labelled",
+    "Pair",
+    "Point",
+    "Stamped",
+    "Star",
+    "Thing",
+    "Token",
+]
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Colour(enum.Enum):
+    """Neither declared nor valued in the order of the names."""
+
+    RED = "1"
+    AMBER = "3"
+    GREEN = "2"
+
+
+class Star(Base):
+    """The everyday model: a numbered key, a unique name, two nullable columns."""
+
+    __tablename__ = "kit_star"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(40), unique=True)
+    mag: Mapped[float | None]
+    band: Mapped[str | None] = mapped_column(sa.String(10))
+
+
+class Thing(Base):
+    """One column of every kind; ``text`` has another name in the database."""
+
+    __tablename__ = "kit_thing"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str | None] = mapped_column("txt", sa.String(200))
+    long_text: Mapped[str | None] = mapped_column(sa.Text())
+    other: Mapped[str | None] = mapped_column(sa.String(20))
+    small: Mapped[int | None] = mapped_column(sa.SmallInteger)
+    number: Mapped[int | None]
+    big: Mapped[int | None] = mapped_column(sa.BigInteger)
+    size: Mapped[float | None]
+    weight: Mapped[float | None]
+    price: Mapped[Decimal | None] = mapped_column(sa.Numeric(12, 3))
+    flag: Mapped[bool | None]
+    colour: Mapped[Colour | None] = mapped_column(sa.Enum(Colour))
+    letter: Mapped[str | None] = mapped_column(sa.Enum("S", "M", "L", name="kit_letter"))
+    at: Mapped[dt.datetime | None] = mapped_column(sa.DateTime(timezone=True))
+    local: Mapped[dt.datetime | None] = mapped_column(sa.DateTime())
+    day: Mapped[dt.date | None]
+    hour: Mapped[dt.time | None]
+    token: Mapped[uuid.UUID | None]
+    raw: Mapped[bytes | None]
+    extra: Mapped[Any | None] = mapped_column(sa.JSON)
+
+
+class Exact(Base):
+    """More digits than a float holds."""
+
+    __tablename__ = "kit_exact"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    amount: Mapped[Decimal | None] = mapped_column(sa.Numeric(30, 10))
+
+
+class Pair(Base):
+    """A composite key."""
+
+    __tablename__ = "kit_pair"
+    left: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    right: Mapped[str] = mapped_column(sa.String(10), primary_key=True)
+    note: Mapped[str | None] = mapped_column(sa.String(40))
+
+
+class Token(Base):
+    """A UUID as key, made by a default."""
+
+    __tablename__ = "kit_token"
+    id: Mapped[uuid.UUID] = mapped_column(primary_key=True, default=uuid.uuid4)
+    note: Mapped[str | None] = mapped_column(sa.String(40))
+
+
+class Badge(Base):
+    """A nullable unique column, and two columns that are unique together; the key is text, its column ``badge_code``."""
+
+    __tablename__ = "kit_badge"
+    __table_args__ = (sa.UniqueConstraint("owner", "place", name="kit_badge_owner_place"),)
+    code: Mapped[str] = mapped_column("badge_code", sa.String(20), primary_key=True)
+    serial: Mapped[int | None] = mapped_column("serial_no", unique=True)
+    owner: Mapped[str | None] = mapped_column(sa.String(20))
+    place: Mapped[str | None] = mapped_column(sa.String(20))
+
+
+class Author(Base):
+    __tablename__ = "kit_author"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(40))
+    books: Mapped[list[Book]] = relationship(back_populates="author")
+
+
+class Book(Base):
+    __tablename__ = "kit_book"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    title: Mapped[str] = mapped_column(sa.String(40))
+    author_id: Mapped[int | None] = mapped_column("author", sa.ForeignKey("kit_author.id"))
+    author: Mapped[Author | None] = relationship(back_populates="books")
+
+
+def _slug(context: Any) -> str:
+    return str(context.get_current_parameters()["name"]).lower().replace(" ", "-")
+
+
+class Stamped(Base):
+    """Defaults of every sort, and ``onupdate``."""
+
+    __tablename__ = "kit_stamped"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(40))
+    rating: Mapped[int] = mapped_column(default=10)
+    material: Mapped[str] = mapped_column(sa.String(20), default="iron")
+    charm: Mapped[str | None] = mapped_column(sa.String(20), default=None)
+    parts: Mapped[Any] = mapped_column(sa.JSON, default=list)
+    slug: Mapped[str] = mapped_column(sa.String(40), default=_slug)
+    version: Mapped[int] = mapped_column(default=1, onupdate=2)
+    made: Mapped[dt.datetime] = mapped_column(
+        sa.DateTime(timezone=True), default=lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    )
+
+
+class Animal(Base):
+    """The base of a single-table inheritance; a load event runs for each object read."""
+
+    __tablename__ = "kit_animal"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(10))
+    name: Mapped[str | None] = mapped_column(sa.String(20))
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "animal"}
+
+    @reconstructor
+    def _loaded(self) -> None:
+        self.was_loaded = True
+
+
+class Dog(Animal):
+    barks: Mapped[bool | None]
+    __mapper_args__ = {"polymorphic_identity": "dog"}
+
+
+class Cat(Animal):
+    lives: Mapped[int | None]
+    __mapper_args__ = {"polymorphic_identity": "cat"}
+
+
+class Words(TypeDecorator[list[str]]):
+    """A list of words, stored as one text."""
+
+    impl = sa.String(200)
+    cache_ok = True
+
+    def process_bind_param(self, value: list[str] | None, dialect: Any) -> str | None:
+        return None if value is None else " ".join(value)
+
+    def process_result_value(self, value: str | None, dialect: Any) -> list[str] | None:
+        return None if value is None else value.split()
+
+
+class Labelled(Base):
+    """A column whose values a TypeDecorator converts."""
+
+    __tablename__ = "kit_labelled"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    labels: Mapped[list[str] | None] = mapped_column(Words)
+
+
+class Classic(Base):
+    """Declarative in the words of SQLAlchemy 1.4."""
+
+    __tablename__ = "kit_classic"
+    id = sa.Column(sa.Integer, primary_key=True)
+    name = sa.Column("full_name", sa.String(40), nullable=False)
+    note = sa.Column(sa.String(40))
+
+
+class Imperative:
+    """A plain class, mapped to a Table."""
+
+    def __init__(self, name: str, note: str | None = None) -> None:
+        self.name = name
+        self.note = note
+
+
+registry(metadata=Base.metadata).map_imperatively(
+    Imperative,
+    sa.Table(
+        "kit_imperative",
+        Base.metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("full_name", sa.String(40), nullable=False, key="name"),
+        sa.Column("note", sa.String(40)),
+    ),
+)
+
+
+class DataBase(MappedAsDataclass, DeclarativeBase):
+    pass
+
+
+class Point(DataBase):
+    """Mapped as a dataclass: its defaults are the dataclass's."""
+
+    __tablename__ = "kit_point"
+    id: Mapped[int] = mapped_column(primary_key=True, init=False)
+    name: Mapped[str] = mapped_column(sa.String(40))
+    note: Mapped[str | None] = mapped_column(sa.String(40), default=None)
+    weight: Mapped[int] = mapped_column(default=7)
+
+
+@dataclasses.dataclass(frozen=True)
+class Given:
+    """Looks like a row and is none."""
+
+    name: str

@@ -1,0 +1,51 @@
+"""The MongoDB engines answer to the contract: a server, and mongomock."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from db_plugins.testing import PluginConformance
+from servers import KINDS
+
+
+def own_server(kind: str) -> type:
+    """A server of the fault tests' own: it may be killed."""
+
+    class Own:
+        def __init__(self, folder: Path) -> None:
+            self._server = KINDS[kind](folder, private=True, durable=True)
+            self.stop = self._server.stop
+            self.kill = self._server.kill
+
+        def start(self) -> None:
+            if reason := self._server.available():
+                pytest.skip(f"{self._server.label}: {reason}")
+            self._server.start()
+
+        def fresh_entry(self) -> dict[str, Any]:
+            return dict(self._server.entry(self._server.new_database()[0]))
+
+    return Own
+
+
+class TestMongoDB(PluginConformance):
+    plugin = "mongodb"
+    server = own_server("mongodb")
+
+    def config(self, tmp_path: Path) -> dict[str, Any]:
+        server = self.request.getfixturevalue("shared_server")("mongodb")
+        name, _url = server.new_database()
+        self.request.addfinalizer(lambda: server.drop_database(name))
+        return dict(server.entry(name))
+
+
+class TestMongomock(PluginConformance):
+    plugin = "mongomock"
+
+    def config(self, tmp_path: Path) -> dict[str, Any]:
+        pytest.importorskip("mongomock_ng")
+        return {"ENGINE": "mongomock", "DB_NAME": f"t_{secrets.token_hex(6)}"}

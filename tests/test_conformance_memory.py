@@ -1,0 +1,15 @@
+"""MemoryEngine, the reference, answers to its own contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from db_plugins.testing import PluginConformance
+
+
+class TestMemory(PluginConformance):
+    plugin = "memory"
+
+    def config(self, tmp_path: Path) -> dict[str, Any]:
+        return {"ENGINE": "memory"}
