@@ -219,7 +219,6 @@ class MemoryTransaction(MemoryConnection, TransactionConnection):
             if rows.get(key) is not before.get(key):
                 raise ConflictError(
                     f"a row of {name} was changed by another transaction",
-                    engine="memory",
                     hint="run it again",
                 )
             rows.pop(key, None)
@@ -272,7 +271,7 @@ def _put(rows: dict[Row, Stored], info: ModelInfo, new: Sequence[Stored]) -> Non
 def _duplicate(info: ModelInfo, unique: Unique) -> DuplicateKeyError:
     names = tuple(f.name for f in unique.fields)
     return DuplicateKeyError(
-        f"a {info.name} with the same {', '.join(names)} is already there", attributes=names, engine="memory"
+        f"a {info.name} with the same {', '.join(names)} is already there", attributes=names
     )
 
 

@@ -20,7 +20,8 @@ from db_plugins.models import Field, Kind
 from db_plugins.nodes import Column
 from db_plugins.spec import Order, QuerySpec
 
-from .compiler import MariaDBWords, Words
+from .compiler import Words
+from .dialects import MariaDBWords
 
 __all__ = ["Aggregates", "MariaDBAggregates", "Plan", "PostgreSQLAggregates", "SQLiteAggregates"]
 

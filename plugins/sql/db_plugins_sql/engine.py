@@ -25,8 +25,9 @@ from db_plugins.models import ModelInfo
 from db_plugins.spec import QuerySpec
 
 from .aggregates import Aggregates, MariaDBAggregates, PostgreSQLAggregates, SQLiteAggregates
-from .compiler import MariaDBWords, PostgreSQLWords, Words
+from .compiler import Words
 from .databases import FileDatabases, ServerDatabases
+from .dialects import MariaDBWords, PostgreSQLWords, SQLiteWords
 from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, Kind, codes_of
 from .settings import SQLSettings
 
@@ -180,6 +181,7 @@ class SQLiteEngine(FileDatabases, SQLEngine):
 
     capabilities = frozenset({*_EVERYWHERE, Capability.INFINITY, Capability.SERIALIZABLE})
     aggregates: Aggregates = SQLiteAggregates()
+    words = SQLiteWords()
     codes = SQLITE_CODES
     dialect = "sqlite"
     decimal_digits = 15
