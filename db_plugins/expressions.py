@@ -382,7 +382,7 @@ class Reader:
         if name is None:
             raise self._unsupported(
                 expression,
-                f"this query is about {self.model.name}: join the other model, or use any() and has()",
+                f"this query is about {self.model.name}: filter by its own columns",
             )
         return Column(self.model.field(name))
 

@@ -238,18 +238,20 @@ def test_ctrl_c_is_130_and_says_interrupted(project: Path, arguments: list[str])
     more = with_engine(
         project, "print('waiting', file=__import__('sys').stderr, flush=True); __import__('time').sleep(60)"
     )
-    started = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-m", "db_plugins", "health", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # What runs in the background of a shell inherits that Ctrl-C is ignored: here it is as at a terminal.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         **more,
-    )
-    assert started.stderr is not None
-    while "waiting" not in started.stderr.readline():
-        pass
-    started.send_signal(signal.SIGINT)
-    out, err = started.communicate(timeout=30)
+    ) as started:
+        assert started.stderr is not None
+        while "waiting" not in started.stderr.readline():
+            pass
+        started.send_signal(signal.SIGINT)
+        out, err = started.communicate(timeout=30)
     assert started.returncode == 130
     if arguments:
         assert json.loads(out)["error"] == "interrupted"

@@ -102,7 +102,7 @@ class ModelInfo:
         if isinstance(name, str) and name in self.relationships:
             raise InvalidValueError(
                 f"{self.name}.{name} is a relationship, not a column",
-                hint="use its foreign key, or any() and has()",
+                hint="use its foreign key",
             )
         if isinstance(name, str) and name in self.by_column:
             raise InvalidValueError(

@@ -134,7 +134,7 @@ def given_values(info: ModelInfo, instance: Any) -> dict[str, Any]:
         if values.get(name):
             raise UnsupportedOperationError(
                 f"this {info.name} holds related objects in {name!r}",
-                hint="insert them one by one with their foreign keys, or use db.session()",
+                hint="insert them one by one, with their foreign keys",
             )
     return {f.name: values[f.name] for f in info.fields if f.name in values}
 
