@@ -30,6 +30,7 @@ from sqlalchemy.sql.elements import (
     UnaryExpression,
 )
 
+from .elements import JSON_STEPS, element_of, is_constant, json_steps, listed, shown
 from .errors import InvalidValueError, UnsupportedFilterError
 from .json_paths import json_path
 from .models import Field, Kind, Limits, ModelInfo, make_checker
@@ -78,7 +79,6 @@ _UNORDERED = {
     Kind.JSON: "by its paths",
 }
 _NUMBERS = {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL}
-_JSON_STEPS = {operators.json_getitem_op, operators.json_path_getitem_op}
 #: The type that ``as_string()`` and its kin give an expression → the kind of value.
 _JSON_KINDS: tuple[tuple[Any, Kind], ...] = (
     (sa.Boolean, Kind.BOOLEAN),
@@ -102,7 +102,7 @@ class Reader:
 
     def condition(self, expression: Any) -> Node:
         """The node of one argument of ``filter``."""
-        return settle(self.predicate(_element(expression, self.engine)))
+        return settle(self.predicate(element_of(expression, self.engine)))
 
     def equals(self, name: str, value: Any) -> Node:
         """``name=value``; ``None`` means IS NULL."""
@@ -120,7 +120,7 @@ class Reader:
         if isinstance(term, str):
             descending = term.startswith("-")
             return self._order(self.model.field(term.removeprefix("-")), descending, None)
-        element = _element(term, self.engine)
+        element = element_of(term, self.engine)
         descending = False
         nulls_first: bool | None = None
         while isinstance(element, UnaryExpression) and element.modifier in _MODIFIERS:
@@ -145,7 +145,7 @@ class Reader:
     def assigned(self, column: Field, value: Any) -> Operand:
         """The value that ``update`` writes to a column: a checked literal or arithmetic on columns of the row."""
         if isinstance(value, ClauseElement) or hasattr(value, "__clause_element__"):
-            result = self.operand(_element(value, self.engine))
+            result = self.operand(element_of(value, self.engine))
             if isinstance(result, Value):
                 return Value(self.check(column, result.value), column)
             kinds = {f.kind for f in _fields(result)}
@@ -218,7 +218,7 @@ class Reader:
     @predicate.register
     def _(self, expression: BinaryExpression) -> Node:  # type: ignore[type-arg]
         found = expression.operator
-        if found in _JSON_STEPS:
+        if found in JSON_STEPS:
             inside = self._json_path(expression)
             if inside.field.kind is not Kind.BOOLEAN:
                 raise self._unsupported(expression, "compare it, or take it as_boolean()")
@@ -232,7 +232,7 @@ class Reader:
 
     def _comparison(self, op: str, expression: BinaryExpression[Any]) -> Node:
         left, right = expression.left, expression.right
-        if _is_constant(left):
+        if is_constant(left):
             left, right, op = right, left, _FLIPPED[op]
         subject = self.operand(left)
         if isinstance(right, (True_, False_)):
@@ -264,7 +264,7 @@ class Reader:
         right = expression.right
         if column is None or not isinstance(right, BindParameter):
             raise self._unsupported(expression, "give in_ a column and a list of values")
-        given = [self._literal(v, subject, expression).value for v in _listed(right.effective_value)]
+        given = [self._literal(v, subject, expression).value for v in listed(right.effective_value)]
         values = tuple(dict.fromkeys(v for v in given if v is not None))
         if not given:
             return Always(negated)
@@ -330,7 +330,7 @@ class Reader:
 
     @operand.register
     def _(self, expression: BinaryExpression) -> Operand:  # type: ignore[type-arg]
-        if expression.operator in _JSON_STEPS:
+        if expression.operator in JSON_STEPS:
             return self._json_path(expression)
         if expression.operator not in _ARITHMETIC:
             raise self._unsupported(expression, "calculate with + - * / //")
@@ -355,21 +355,11 @@ class Reader:
             raise self._unsupported(
                 expression, "say what it is: as_string(), as_integer(), as_float() or as_boolean()"
             )
-        steps: list[Any] = []
-        inner: Any = expression
-        while isinstance(inner, (BinaryExpression, Grouping)):
-            if isinstance(inner, Grouping):
-                inner = inner.element
-                continue
-            if inner.operator not in _JSON_STEPS or not isinstance(inner.right, BindParameter):
-                raise self._unsupported(expression, "give keys and indexes as values")
-            step = inner.right.effective_value
-            steps[:0] = step if isinstance(step, (tuple, list)) else [step]
-            inner = inner.left
+        inner, steps = json_steps(expression)
         column = self.operand(inner)
         if not isinstance(column, Column) or column.field.kind is not Kind.JSON:
             raise self._unsupported(expression, "take paths of a JSON column")
-        return json_path(column.field, tuple(steps), kind)
+        return json_path(column.field, steps, kind)
 
     def _number(self, part: Any, whole: Any) -> Operand:
         result = self.operand(part)
@@ -404,7 +394,7 @@ class Reader:
             raise self._unsupported(expression, "compare columns of the same kind")
 
     def _unsupported(self, part: Any, hint: str) -> UnsupportedFilterError:
-        return UnsupportedFilterError(f"{self.engine}: cannot filter by {_shown(part)}", hint=hint)
+        return UnsupportedFilterError(f"{self.engine}: cannot filter by {shown(part)}", hint=hint)
 
 
 _RULES: dict[Any, Callable[[Reader, Any], Node]] = {
@@ -431,23 +421,6 @@ _MODIFIERS: dict[Any, tuple[str, bool]] = {
 }
 
 
-def _element(expression: Any, engine: str) -> Any:
-    if hasattr(expression, "__clause_element__"):
-        expression = expression.__clause_element__()
-    if isinstance(expression, ClauseElement):
-        return expression
-    hint = "write a comparison of a column: Star.mag > 5"
-    if isinstance(expression, bool):
-        hint = "this is a Python bool already: write Star.name == None for IS NULL, and_ or & for and"
-    raise UnsupportedFilterError(
-        f"{engine}: a filter cannot be a value of type {type(expression).__name__}", hint=hint
-    )
-
-
-def _is_constant(expression: Any) -> bool:
-    return isinstance(expression, (BindParameter, Null, True_, False_))
-
-
 def _field_of(operand: Operand) -> Field | None:
     return operand.field if isinstance(operand, (Column, JsonPath)) else None
 
@@ -467,16 +440,3 @@ def _is_whole(operand: Operand) -> bool:
     if isinstance(operand, Value):
         return isinstance(operand.value, int)
     return operand.op != "/" and _is_whole(operand.left) and _is_whole(operand.right)
-
-
-def _listed(values: Any) -> list[Any]:
-    return list(values) if isinstance(values, (list, tuple, set, frozenset)) else [values]
-
-
-def _shown(part: Any) -> str:
-    """The expression as SQL with its values left out: what a message may show."""
-    try:
-        text = str(part)
-    except Exception:  # an expression that has no text of its own (a custom construct)
-        text = f"a {type(part).__name__}"
-    return " ".join(text.split())[:200]

@@ -16,9 +16,10 @@ from sqlalchemy.sql.elements import Label, UnaryExpression
 from sqlalchemy.sql.functions import FunctionElement
 
 from ..aggregates import Aggregation, GroupOrder, Groups, Term, aggregate_rows
+from ..elements import shown
 from ..engine import SupportsAggregation
 from ..errors import InvalidValueError, UnsupportedFilterError, nearest
-from ..expressions import Reader, _shown
+from ..expressions import Reader
 from ..models import Field, Kind
 from ..nodes import Arithmetic, Column, Operand, Value, fields_of
 from ..runner import Runner
@@ -132,7 +133,7 @@ def _term(reader: Reader, label: str, given: Any) -> Term:
     argument = arguments[0]
     if isinstance(argument, UnaryExpression) and argument.operator is operators.distinct_op:
         raise UnsupportedFilterError(
-            f"{reader.engine}: cannot aggregate {name}(DISTINCT {_shown(argument.element)})",
+            f"{reader.engine}: cannot aggregate {name}(DISTINCT {shown(argument.element)})",
             hint="group_by the column: the length of the result is the distinct count",
         )
     return _checked(reader, label, str(name), argument)
@@ -231,7 +232,7 @@ def _element(given: Any) -> Any:
 
 
 def _refused(reader: Reader, verb: str, part: Any, hint: str) -> UnsupportedFilterError:
-    what = _shown(part) if _element(part) is not None else f"a value of type {type(part).__name__}"
+    what = shown(part) if _element(part) is not None else f"a value of type {type(part).__name__}"
     return UnsupportedFilterError(f"{reader.engine}: cannot {verb} {what}", hint=hint)
 
 
