@@ -206,9 +206,9 @@ class Runner:
             if query.residual is None:
                 return write(self.connection, query)
         parts = list(self._by_key(spec))
-        if len(parts) < 2 or Capability.TRANSACTIONS not in self.engine.capabilities:
+        if len(parts) < 2:
             return self._write_parts(parts, write)
-        with self.transaction("batch") as runner:
+        with self.together() as runner:
             return runner._write_parts(parts, write)
 
     def _write_parts(self, parts: list[Compiled], write: Callable[[Connection, Compiled], int]) -> int:
@@ -227,6 +227,27 @@ class Runner:
                     hint="its compile() must understand ==, In, And and Or on keys",
                 )
             yield query
+
+    @contextmanager
+    def together(self) -> Iterator[Runner]:
+        """A runner for the batches of one write: all or nothing where the engine has transactions."""
+        claimed = self.engine.capabilities
+        if Capability.TRANSACTIONS not in claimed:
+            yield self
+        elif self.block is None or Capability.SAVEPOINTS in claimed:
+            with self.transaction("batch") as runner:
+                yield runner
+        else:
+            # They join the transaction; without a savepoint, half of them can only be undone with all of it.
+            try:
+                yield self
+            except BaseException as exc:
+                if self.block.error is None:
+                    fact = f"a write of several batches was broken off by {type(exc).__name__}"
+                    self.block.error = (
+                        exc if isinstance(exc, EngineError) else EngineError(fact, engine=self.engine.name)
+                    )
+                raise
 
     @contextmanager
     def transaction(self, isolation: str, *, read_only: bool = False) -> Iterator[Runner]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain, groupby, islice
 from typing import Any, TypeVar, cast, overload
 
-from ..engine import BulkResult, Capability
+from ..engine import BulkResult
 from ..errors import InvalidValueError, MissingFilterError, NotFoundError
 from ..models import Field
 from ..models.objects import changed_values, mark_stored
@@ -64,9 +64,9 @@ class WritingVerbs(ReadingVerbs[M]):
             )
         batches = self._batches(rows, size)
         head = list(islice(batches, 2))
-        if len(head) < 2 or Capability.TRANSACTIONS not in self._runner.engine.capabilities:
+        if len(head) < 2:
             return self._insert_batches(self._runner, chain(head, batches), return_keys)
-        with self._runner.transaction("batch") as runner:
+        with self._runner.together() as runner:
             return self._insert_batches(runner, chain(head, batches), return_keys)
 
     def _batches(self, rows: Iterable[Any], size: int) -> Iterator[list[NewRow]]:

@@ -164,6 +164,30 @@ class Transactions(Harness):
             tx.query(Star).insert({"name": "b"})
         assert db.query(Star).count() == 2
 
+    def test_a_bulk_write_of_several_batches_joins(self, connect: Connect) -> None:
+        db = connect(Star)
+        with db.transaction() as tx:
+            result = tx.query(Star).bulk_insert(({"name": f"s{n}"} for n in range(25)), batch_size=10)
+            assert (result.inserted, tx.query(Star).count()) == (25, 25)
+        assert db.query(Star).count() == 25
+
+        def block() -> None:
+            with db.transaction() as tx:
+                tx.query(Star).bulk_insert(({"name": f"t{n}"} for n in range(25)), batch_size=10)
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            block()
+        assert db.query(Star).count() == 25
+
+    def test_a_bulk_write_that_breaks_off_leaves_nothing_of_itself(self, connect: Connect) -> None:
+        db = connect(Star)
+        rows = [*({"name": f"s{n}"} for n in range(25)), {"name": 5}]
+        # With savepoints the transaction may go on without it; without them nothing of the transaction is committed.
+        with suppress(EngineError), db.transaction() as tx, pytest.raises(InvalidValueError):
+            tx.query(Star).bulk_insert(rows, batch_size=10)
+        assert db.query(Star).count() == 0
+
     def test_an_unknown_isolation_is_refused(self, alarmed: Connect) -> None:
         with (
             pytest.raises(UnsupportedOperationError, match="isolation"),

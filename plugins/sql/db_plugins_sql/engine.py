@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -300,9 +301,13 @@ class MariaDBEngine(ServerDatabases, SQLEngine):
         seconds = max(1, round(given.connect_timeout))
         # PyMySQL's connect_timeout ends with TCP: a server that accepts and says nothing is met by read_timeout, which
         # is lifted once the connection stands (on_connect).
-        arguments = {"connect_timeout": seconds, "read_timeout": seconds, "charset": "utf8mb4"}
-        if given.tls in ("require", "verify"):
-            arguments["ssl"] = {"check_hostname": given.tls == "verify", "verify_mode": given.tls == "verify"}
+        arguments: dict[str, Any] = {
+            "connect_timeout": seconds,
+            "read_timeout": seconds,
+            "charset": "utf8mb4",
+        }
+        if given.tls is not None:
+            arguments.update(_tls_arguments(given.tls, mysqlclient=self.url.get_driver_name() == "mysqldb"))
         return {**arguments, **super().connect_arguments()}
 
     def begin_statements(self, isolation: str, read_only: bool) -> tuple[str | None, Iterable[str]]:
@@ -328,6 +333,19 @@ class MariaDBEngine(ServerDatabases, SQLEngine):
     def failure_of(self, exc: BaseException) -> Kind | None:
         lost = {2006, 2013}.intersection(codes_of(exc))
         return ServerUnreachableError if lost else None
+
+
+def _tls_arguments(tls: str, *, mysqlclient: bool) -> dict[str, Any]:
+    """``TLS`` in the words of the two drivers. PyMySQL gets a context: its own would not look at the host's name."""
+    if mysqlclient:
+        return {"ssl_mode": {"off": "DISABLED", "require": "REQUIRED", "verify": "VERIFY_IDENTITY"}[tls]}
+    if tls == "off":
+        return {"ssl_disabled": True}
+    context = ssl.create_default_context()
+    if tls == "require":
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return {"ssl": context}
 
 
 def _lift_read_timeout(connection: Any, query_timeout: float | None) -> None:

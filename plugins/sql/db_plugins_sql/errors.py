@@ -89,6 +89,7 @@ MARIADB_CODES: Mapping[int, Kind] = {
     2005: ServerUnreachableError,
     2006: ConnectionLostError,
     2013: ConnectionLostError,
+    2026: ConnectionFailedError,
     2055: ConnectionLostError,
 }
 #: sqlite3's ``sqlite_errorname`` → error; the longest matching prefix wins. SQLite, result and error codes.

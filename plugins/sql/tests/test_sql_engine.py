@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import Any
 
 import pytest
@@ -55,6 +56,18 @@ def test_a_missing_driver_names_the_pip_line(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_missing_named_driver_is_told_too() -> None:
     with pytest.raises(errors.ConfigError, match="pg8000"):
         db_plugins.connect("postgresql+pg8000://u@h/d").query(Shop).all()
+
+
+def test_tls_verifies_the_name_of_the_host_only_where_it_is_to() -> None:
+    def context(tls: str) -> Any:
+        engine: Any = db_plugins.connect({"ENGINE": "mariadb", **PARTS, "TLS": tls})._engine
+        return engine.connect_arguments()["ssl"]
+
+    assert (context("verify").check_hostname, context("verify").verify_mode) == (True, ssl.CERT_REQUIRED)
+    assert (context("require").check_hostname, context("require").verify_mode) == (False, ssl.CERT_NONE)
+    for tls, word in (("off", "disable"), ("require", "require"), ("verify", "verify-full")):
+        engine: Any = db_plugins.connect({"ENGINE": "postgresql", **PARTS, "TLS": tls})._engine
+        assert engine.connect_arguments()["sslmode"] == word
 
 
 def test_each_missing_key_is_named_at_once() -> None:

@@ -69,6 +69,12 @@ def test_a_wrong_password_names_the_user_and_never_the_password(entry: dict[str,
     assert "wr0ng" not in str(caught.value)
 
 
+@pytest.mark.parametrize("tls", ["require", "verify"])
+def test_a_server_without_tls_is_never_spoken_to_in_the_clear(entry: dict[str, Any], tls: str) -> None:
+    with pytest.raises(errors.ConnectionFailedError):
+        failing(entry, TLS=tls)
+
+
 def test_a_missing_database_is_named(entry: dict[str, Any]) -> None:
     with pytest.raises(errors.DatabaseMissingError, match="nobody_made_it"):
         failing(entry, DB_NAME="nobody_made_it")
