@@ -77,6 +77,7 @@ class Database:
         self._connection: Connection | None = None
         self._pid = os.getpid()
         self._bound: Runner | None = None
+        self._make_query: type[BaseQuery[Any]] | None = None
         self._joined: ContextVar[_Joined | None] = ContextVar(f"db_plugins_{settings.name}", default=None)
 
     # -- what it is ------------------------------------------------------------------------------------------------
@@ -113,9 +114,12 @@ class Database:
 
     def query(self, model: type[M]) -> BaseQuery[M]:
         """A query of one model. Raises InvalidValueError for what is not a mapped class."""
-        from .query import BaseQuery
+        make = self._make_query
+        if make is None:
+            from .query import BaseQuery
 
-        return BaseQuery(self._runner, self._root_runner().reader(model))
+            make = self._make_query = BaseQuery
+        return make(self._runner, (self._root or self._root_runner()).reader(model))
 
     @contextmanager
     def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> Iterator[Database]:

@@ -231,6 +231,10 @@ class Connection(ABC):
         transaction, before it is read to its end.
         """
 
+    def rows(self, query: Compiled) -> Sequence[tuple[Any, ...]]:
+        """All rows at once. The default reads ``fetch`` to its end; an engine with a shorter way may take it."""
+        return [row for part in self.fetch(query) for row in part]
+
     @abstractmethod
     def count(self, query: Compiled) -> int:
         """How many rows, heeding limit and offset. Never called with a residual."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
-from functools import partial, singledispatchmethod
+from functools import cached_property, partial, singledispatchmethod
 from typing import Any
 
 import sqlalchemy as sa
@@ -53,7 +53,7 @@ from .nodes import (
     settle,
 )
 from .patterns import check_pattern, decode_pattern
-from .spec import Order
+from .spec import Order, QuerySpec
 
 __all__ = ["Reader"]
 
@@ -97,6 +97,12 @@ class Reader:
     engine: str
     limits: Limits
     _checkers: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
+    _literals: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
+
+    @cached_property
+    def everything(self) -> QuerySpec:
+        """The spec of a query that asks nothing yet."""
+        return QuerySpec(self.model, self.model.fields, where=self.model.only_this_class)
 
     # -- what the query asks ---------------------------------------------------------------------------------------
 
@@ -171,7 +177,10 @@ class Reader:
 
     def literal(self, column: Field, value: Any) -> Any:
         """A value that a column is compared with."""
-        return make_checker(column, self.limits, in_filter=True)(value)
+        check = self._literals.get(column)
+        if check is None:
+            check = self._literals[column] = make_checker(column, self.limits, in_filter=True)
+        return check(value)
 
     # -- predicates ------------------------------------------------------------------------------------------------
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
@@ -87,7 +87,7 @@ class Runner:
         self.block = block
         self._connect = connect
         self._readers: dict[type, Reader] = shared._readers if shared else {}
-        self._builders: dict[Any, Callable[[Iterable[Row]], list[Any]]] = shared._builders if shared else {}
+        self._builders: dict[Any, Callable[[Sequence[Row]], list[Any]]] = shared._builders if shared else {}
 
     @property
     def connection(self) -> Connection:
@@ -117,7 +117,7 @@ class Runner:
             reader = self._readers[model] = Reader(info, self.engine.name, self.engine.limits())
         return reader
 
-    def builder(self, info: ModelInfo, fields: tuple[Field, ...]) -> Callable[[Iterable[Row]], list[Any]]:
+    def builder(self, info: ModelInfo, fields: tuple[Field, ...]) -> Callable[[Sequence[Row]], list[Any]]:
         """The function that makes objects of such rows."""
         key = (info.cls, fields)
         if key not in self._builders:
@@ -125,6 +125,20 @@ class Runner:
         return self._builders[key]
 
     # -- reads -----------------------------------------------------------------------------------------------------
+
+    def rows(self, spec: QuerySpec) -> Sequence[Row]:
+        """All rows of a spec at once."""
+        refuse_groups(spec)
+        if spec.limit == 0:
+            return ()
+        query = self.engine.compile(spec)
+        if not query.is_whole:
+            return [row for part in self.fetch(spec) for row in part]
+        try:
+            return self.connection.rows(query)
+        except Exception:
+            with self.errors():
+                raise
 
     def fetch(self, spec: QuerySpec, batch: int | None = None) -> Generator[list[Row], None, None]:
         """The rows of a spec, in lists; of ``batch`` rows, and in constant memory, if that is given."""
@@ -141,7 +155,7 @@ class Runner:
     def _finish(self, spec: QuerySpec, batch: int | None) -> Iterator[list[Row]]:
         """Filter, sort and cut in the core what the engine could not."""
         # The engine reads every column, for the residual may be about any of them, and no window.
-        query = self.engine.compile(replace(spec, columns=spec.model.fields, limit=None, offset=0))
+        query = self.engine.compile(spec.but(columns=spec.model.fields, limit=None, offset=0))
         rows: Iterable[dict[str, Any]] = self._matching(query, batch or RESIDUAL_BATCH)
         if not query.sorted:
             rows = sort_rows(list(rows), spec.order, dict.__getitem__)
@@ -166,7 +180,7 @@ class Runner:
             return 0
         query = self.engine.compile(spec)
         if not query.is_whole:
-            return sum(len(rows) for rows in self.fetch(replace(spec, columns=spec.model.key)))
+            return sum(len(rows) for rows in self.fetch(spec.but(columns=spec.model.key)))
         with self.errors():
             return self.connection.count(query)
 
@@ -217,10 +231,10 @@ class Runner:
 
     def _by_key(self, spec: QuerySpec) -> Iterator[Compiled]:
         """The same rows, found by the core and named by key: for engines that cannot say the condition."""
-        keys = [row for rows in self.fetch(replace(spec, columns=spec.model.key)) for row in rows]
+        keys = [row for rows in self.fetch(spec.but(columns=spec.model.key)) for row in rows]
         for start in range(0, len(keys), RESIDUAL_BATCH):
             part = keys[start : start + RESIDUAL_BATCH]
-            query = self.engine.compile(replace(spec, where=key_among(spec.model, part), native=()))
+            query = self.engine.compile(spec.but(where=key_among(spec.model, part), native=()))
             if query.residual is not None:  # running it would write rows that were not meant
                 raise UnsupportedOperationError(
                     f"the plugin of {self.engine.name} cannot name rows of {spec.model.name} by their primary key",
@@ -303,6 +317,8 @@ def refuse_groups(spec: QuerySpec) -> None:
 
 def key_equals(info: ModelInfo, key: Row) -> Node:
     """The condition that names one row."""
+    if len(key) == 1:
+        return Compare("==", Column(info.key[0]), Value(key[0], info.key[0]))
     return all_of(Compare("==", Column(f), Value(v, f)) for f, v in zip(info.key, key, strict=True))
 
 

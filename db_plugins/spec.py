@@ -43,7 +43,7 @@ class Grouping:
     order: tuple[Order | LabelOrder, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class QuerySpec:
     """Which rows (``where``, ``native``), which columns in which order, and which window of them.
 
@@ -71,6 +71,12 @@ class QuerySpec:
     def is_windowed(self) -> bool:
         """Was a limit or an offset given?"""
         return self.limit is not None or self.offset > 0
+
+    def but(self, **changes: Any) -> QuerySpec:
+        """The spec with these fields changed: ``dataclasses.replace`` in a tenth of its time."""
+        made = object.__new__(QuerySpec)
+        made.__dict__.update(self.__dict__, **changes)
+        return made
 
     def and_where(self, node: Node) -> Node:
         """The spec's condition with one more."""

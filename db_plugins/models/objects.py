@@ -1,14 +1,12 @@
 """Rows become objects: plain, detached, every loaded attribute readable for ever.
 
-An object is made straight from a row by the class manager, without a Session, and is then what SQLAlchemy calls
-*detached*: it may be added to a Session later, merged, pickled, copied. Load events, ``Mutable`` values and single-table
-subclasses are honoured on every engine. ``_mark_detached`` is the one place that sets SQLAlchemy's instance state;
-``tests/test_objects.py`` notices when a release changes it.
+An object is made straight from a row (``makers.py``), without a Session, and is then what SQLAlchemy calls *detached*: it may be added to a Session later, merged, pickled, copied. Load events, ``Mutable`` values
+and single-table subclasses are honoured on every engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy.orm import InstrumentedAttribute, Mapper, make_transient, make_transient_to_detached
@@ -16,6 +14,8 @@ from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committ
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from ..errors import NotLoadedError, UnsupportedOperationError
+from .makers import make_object_maker
+from .states import make_states_lazily
 
 if TYPE_CHECKING:
     from .describe import ModelInfo
@@ -67,56 +67,31 @@ def guard_relationships(mapper: Mapper[Any]) -> None:
                 attribute.__class__ = _GuardedRelationship
 
 
-def make_builder(info: ModelInfo, fields: Sequence[Field]) -> Callable[[Iterable[Row]], list[Any]]:
+def make_builder(info: ModelInfo, fields: Sequence[Field]) -> Callable[[Sequence[Row]], list[Any]]:
     """A function that turns rows, in the order of ``fields`` (which must hold the key), into objects of the model."""
     if info.discriminator is not None:
         return _polymorphic_builder(info, fields)
-    return _plain_builder(info.mapper, fields, info.key)
+    return _plain_builder(info.mapper, fields)
 
 
-def _plain_builder(
-    mapper: Mapper[Any], fields: Sequence[Field], key: Sequence[Field]
-) -> Callable[[Iterable[Row]], list[Any]]:
-    manager = mapper.class_manager
-    new_instance = manager.new_instance
-    names = tuple(f.name for f in fields)
-    at = tuple(fields.index(f) for f in key)
-    identity_class = mapper.identity_key_from_primary_key((None,) * len(at))[0]
-    on_load = manager.dispatch.load if manager.dispatch.load else None
-
-    def build(rows: Iterable[Row]) -> list[Any]:
-        objects = []
-        for row in rows:
-            instance = new_instance()
-            instance_dict(instance).update(zip(names, row, strict=True))
-            state = instance_state(instance)
-            _mark_detached(state, identity_class, tuple([row[i] for i in at]))
-            if on_load is not None:
-                on_load(state, None)
-            objects.append(instance)
-        return objects
-
-    return build
+def _plain_builder(mapper: Mapper[Any], fields: Sequence[Field]) -> Callable[[Sequence[Row]], list[Any]]:
+    make_states_lazily(mapper)
+    return make_object_maker(mapper, [f.name for f in fields])
 
 
-def _mark_detached(state: Any, identity_class: type, key: Row) -> None:
-    # What make_transient_to_detached does, for a state that has only loaded values: a quarter of its time.
-    state.key = (identity_class, key, None)
-
-
-def _polymorphic_builder(info: ModelInfo, fields: Sequence[Field]) -> Callable[[Iterable[Row]], list[Any]]:
+def _polymorphic_builder(info: ModelInfo, fields: Sequence[Field]) -> Callable[[Sequence[Row]], list[Any]]:
     """Each row becomes an object of the subclass that its discriminator names."""
     assert info.discriminator is not None
     at = [f.column for f in fields].index(info.discriminator.column)
-    builders: dict[Any, Callable[[Iterable[Row]], list[Any]]] = {}
+    builders: dict[Any, Callable[[Sequence[Row]], list[Any]]] = {}
 
-    def builder_for(identity: Any) -> Callable[[Iterable[Row]], list[Any]]:
+    def builder_for(identity: Any) -> Callable[[Sequence[Row]], list[Any]]:
         if identity not in builders:
             mapper = info.mapper.polymorphic_map.get(identity, info.mapper)
-            builders[identity] = _plain_builder(mapper, fields, info.key)
+            builders[identity] = _plain_builder(mapper, fields)
         return builders[identity]
 
-    def build(rows: Iterable[Row]) -> list[Any]:
+    def build(rows: Sequence[Row]) -> list[Any]:
         return [builder_for(row[at])([row])[0] for row in rows]
 
     return build

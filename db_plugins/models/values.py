@@ -50,9 +50,13 @@ def make_checker(field: Field, limits: Limits, *, in_filter: bool = False) -> Ch
     def checked(value: Any) -> Any:
         if value is None:
             return None
-        return check(plain(value))
+        return check(value if type(value) in _PLAIN else plain(value))
 
     return checked
+
+
+#: Types that ``plain`` leaves as they are: it need not look.
+_PLAIN = frozenset({int, float, str, bool, bytes, Decimal, dt.datetime, dt.date, uuid.UUID})
 
 
 def plain(value: Any) -> Any:

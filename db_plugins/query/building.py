@@ -31,7 +31,7 @@ class BuildingVerbs(Generic[M]):
     def __init__(self, active: Callable[[], Runner], reader: Reader, spec: QuerySpec | None = None) -> None:
         self._active = active
         self._reader = reader
-        self._spec = spec or QuerySpec(reader.model, reader.model.fields, where=reader.model.only_this_class)
+        self._spec = spec if spec is not None else reader.everything
 
     @property
     def _runner(self) -> Runner:
@@ -43,7 +43,7 @@ class BuildingVerbs(Generic[M]):
         return self._spec.model
 
     def _with(self, **changes: Any) -> Self:
-        return type(self)(self._active, self._reader, replace(self._spec, **changes))
+        return type(self)(self._active, self._reader, self._spec.but(**changes))
 
     def filter(self, *expressions: Any, **equals: Any) -> Self:
         """Rows for which every condition is true.

@@ -16,7 +16,7 @@ import hashlib
 import hmac
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from ..errors import InvalidValueError, UnsupportedFilterError, UnsupportedOperationError
@@ -105,8 +105,8 @@ def make_cursor_page(
     if start is not None:
         where = spec.and_where(keyset(query, order, start, inclusive=direction in ("from", "to")))
     # One row more than asked says whether the page after this one is empty.
-    rows = query._rows(replace(spec, where=where, order=order, limit=per_page + 1))
-    more, rows = len(rows) > per_page, rows[:per_page]
+    found = query._rows(spec.but(where=where, order=order, limit=per_page + 1))
+    more, rows = len(found) > per_page, list(found[:per_page])
     if backwards:
         rows.reverse()
     at = [spec.columns.index(term.field) for term in order]

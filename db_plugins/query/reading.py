@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from ..errors import InvalidValueError, MultipleResultsError, NotFoundError
+from ..models.makers import make_dict_maker
 from ..nodes import Node
 from ..runner import key_among, key_equals, refuse_groups
 from ..spec import QuerySpec
@@ -45,7 +45,7 @@ class ReadingVerbs(BuildingVerbs[M]):
     def get(self, key: Any) -> M | None:
         """The object with this primary key (a tuple for a composite key), or ``None``."""
         return self._one_of(
-            replace(self._spec, where=self._spec.and_where(self._key_is(key)), order=(), limit=None, offset=0)
+            self._spec.but(where=self._spec.and_where(self._key_is(key)), order=(), limit=None, offset=0)
         )
 
     def get_many(self, keys: Iterable[Any]) -> dict[Any, M]:
@@ -55,7 +55,7 @@ class ReadingVerbs(BuildingVerbs[M]):
         for start in range(0, len(wanted), KEYS_AT_ONCE):
             node = key_among(self._info, wanted[start : start + KEYS_AT_ONCE])
             rows = self._rows(
-                replace(self._spec, where=self._spec.and_where(node), order=(), limit=None, offset=0)
+                self._spec.but(where=self._spec.and_where(node), order=(), limit=None, offset=0)
             )
             for instance in self._build(rows):
                 found[self._key_of(instance)] = instance
@@ -64,7 +64,7 @@ class ReadingVerbs(BuildingVerbs[M]):
 
     def first(self) -> M | None:
         """The first object, by primary key if unordered, or ``None``."""
-        return self._one_of(replace(self._spec, order=self._total_order(), limit=self._capped(1)))
+        return self._one_of(self._spec.but(order=self._total_order(), limit=self._capped(1)))
 
     def one(self) -> M:
         """The only object. Raises NotFoundError or MultipleResultsError."""
@@ -75,7 +75,7 @@ class ReadingVerbs(BuildingVerbs[M]):
 
     def one_or_none(self) -> M | None:
         """The only object, or ``None``. Raises MultipleResultsError."""
-        rows = self._rows(replace(self._spec, order=self._window_order(), limit=self._capped(2)))
+        rows = self._rows(self._spec.but(order=self._window_order(), limit=self._capped(2)))
         if len(rows) > 1:
             raise MultipleResultsError(
                 f"more than one {self._info.name} matches", hint="first() gives the first of them"
@@ -84,14 +84,14 @@ class ReadingVerbs(BuildingVerbs[M]):
 
     def all(self) -> list[M]:
         """Every object, in order; by primary key if a limit or an offset was given without an order."""
-        return self._build(self._rows(replace(self._spec, order=self._window_order())))
+        return self._build(self._rows(self._spec.but(order=self._window_order())))
 
     def to_dicts(self, *columns: Any) -> list[dict[str, Any]]:
         """Dicts by attribute name, without making objects; of these columns (or names), else of all."""
         fields = self._chosen(columns)
         names = [f.name for f in fields]
-        rows = self._rows(replace(self._spec, columns=fields, order=self._window_order()))
-        return [dict(zip(names, row, strict=True)) for row in rows]
+        rows = self._rows(self._spec.but(columns=fields, order=self._window_order()))
+        return make_dict_maker(names)(rows)
 
     @overload
     def stream(self, *, batch_size: int = 1000) -> Generator[M, None, None]: ...
@@ -111,13 +111,13 @@ class ReadingVerbs(BuildingVerbs[M]):
         check_whole("batch_size", batch_size, 1, MAX_BATCH)
         runner, order = self._runner, self._window_order()
         if not columns:
-            return _each(runner, runner.fetch(replace(self._spec, order=order), batch_size), self._build)
+            return _each(runner, runner.fetch(self._spec.but(order=order), batch_size), self._build)
         fields = self._chosen(columns)
         names = [f.name for f in fields]
         return _each(
             runner,
-            runner.fetch(replace(self._spec, columns=fields, order=order), batch_size),
-            lambda rows: [dict(zip(names, row, strict=True)) for row in rows],
+            runner.fetch(self._spec.but(columns=fields, order=order), batch_size),
+            make_dict_maker(names),
         )
 
     def to_arrow(self, *columns: Any) -> pa.Table:
@@ -128,7 +128,7 @@ class ReadingVerbs(BuildingVerbs[M]):
         """
         load_package("pyarrow", "to_arrow")
         fields = tuple(dict.fromkeys(self._chosen(columns)))
-        spec = replace(self._spec, columns=fields, order=self._window_order())
+        spec = self._spec.but(columns=fields, order=self._window_order())
         return make_table(fields, self._runner.fetch(spec, FRAME_BATCH))
 
     def to_pandas(self, *columns: Any) -> pd.DataFrame:
@@ -142,12 +142,12 @@ class ReadingVerbs(BuildingVerbs[M]):
     def count(self) -> int:
         """How many rows; heeds limit and offset."""
         return self._runner.count(
-            self._spec if not self._spec.is_windowed else replace(self._spec, order=self._total_order())
+            self._spec if not self._spec.is_windowed else self._spec.but(order=self._total_order())
         )
 
     def exists(self) -> bool:
         """Is there at least one row?"""
-        spec = replace(self._spec, columns=self._info.key, order=(), limit=self._capped(1))
+        spec = self._spec.but(columns=self._info.key, order=(), limit=self._capped(1))
         return bool(self._rows(spec))
 
     def paginate(
@@ -175,12 +175,12 @@ class ReadingVerbs(BuildingVerbs[M]):
         """The native statement as text; nothing is run."""
         engine = self._runner.engine
         refuse_groups(self._spec)
-        return engine.explain(engine.compile(replace(self._spec, order=self._window_order())))
+        return engine.explain(engine.compile(self._spec.but(order=self._window_order())))
 
     # -- one mechanism under all of them ---------------------------------------------------------------------------
 
-    def _rows(self, spec: QuerySpec) -> list[Row]:
-        return [row for batch in self._runner.fetch(spec) for row in batch]
+    def _rows(self, spec: QuerySpec) -> Sequence[Row]:
+        return self._runner.rows(spec)
 
     def _build(self, rows: Sequence[Row]) -> list[M]:
         runner = self._runner
@@ -223,7 +223,8 @@ class ReadingVerbs(BuildingVerbs[M]):
                 f"the primary key of {self._info.name} is ({names}), and {len(parts)} values were given",
                 hint="give a tuple in that order" if len(fields) > 1 else "give the one value",
             )
-        checked = tuple(self._reader.literal(f, p) for f, p in zip(fields, parts, strict=True))
+        literal = self._reader.literal
+        checked = tuple([literal(f, p) for f, p in zip(fields, parts, strict=True)])
         if None in checked:
             raise InvalidValueError(f"the primary key of {self._info.name} cannot be None")
         return checked

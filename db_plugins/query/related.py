@@ -186,9 +186,8 @@ def _load_through_link(runner: Runner, parents: list[Any], include: Include) -> 
     links: dict[Row, dict[Row, None]] = {}
     for part in _parts(_keys(parents, local)):
         spec = QuerySpec(link, (*near, *far), where=_among(near, part))
-        for rows in runner.fetch(spec):
-            for row in rows:
-                links.setdefault(row[: len(near)], {})[row[len(near) :]] = None
+        for row in runner.rows(spec):
+            links.setdefault(row[: len(near)], {})[row[len(near) :]] = None
     wanted = dict.fromkeys(key for keys in links.values() for key in keys if None not in key)
     found = _fetch(runner, include, remote, list(wanted))
     groups: dict[Row, list[tuple[int, Any]]] = {}
@@ -211,7 +210,7 @@ def _fetch(runner: Runner, include: Include, names: Sequence[str], keys: list[Ro
         among = _among(fields, part)
         where = among if info.only_this_class is None else all_of((info.only_this_class, among))
         spec = QuerySpec(info, info.fields, where=where, order=include.order)
-        found += [each for rows in runner.fetch(spec) for each in build(rows)]
+        found += build(runner.rows(spec))
     return found if len(parts) < 2 else sort_rows(found, include.order, getattr)
 
 

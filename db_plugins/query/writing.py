@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, groupby, islice
 from typing import Any, TypeVar, cast, overload
 
@@ -134,8 +133,8 @@ class WritingVerbs(ReadingVerbs[M]):
             mark_stored(self._info, instance, [f.name for f in self._info.fields], stored[0])
         return instance
 
-    def _rows_of_all(self) -> list[tuple[Any, ...]]:
-        return self._rows(replace(self._spec, columns=self._info.fields))
+    def _rows_of_all(self) -> Sequence[tuple[Any, ...]]:
+        return self._rows(self._spec.but(columns=self._info.fields))
 
     def _changes(self, given: Mapping[str, Any]) -> dict[Field, Operand]:
         """The checked operands of an update, with the columns' ``onupdate``."""
@@ -178,7 +177,7 @@ class WritingVerbs(ReadingVerbs[M]):
                     hint="get() and first() give None for no row",
                 )
             node = self._key_is(self._key_of(rows[0]))
-            return self._runner.delete(replace(self._spec, where=self._spec.and_where(node))) > 0
+            return self._runner.delete(self._spec.but(where=self._spec.and_where(node))) > 0
         self._need_filter("delete", force)
         return self._runner.delete(self._spec)
 

@@ -240,13 +240,13 @@ class Related(Harness):
         self, shelf: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         connection = shelf._connected()
-        fetch, calls = connection.fetch, []
+        rows, calls = connection.rows, []
 
-        def counted(query: Any, batch: int | None = None) -> Any:
+        def counted(query: Any) -> Any:
             calls.append(query.spec.model.name)
-            return fetch(query, batch)
+            return rows(query)
 
-        monkeypatch.setattr(connection, "fetch", counted)
+        monkeypatch.setattr(connection, "rows", counted)
         shelf.query(Author).include(Author.books, Book.author).all()
         assert calls == ["Author", "Book", "Author"]
         calls.clear()

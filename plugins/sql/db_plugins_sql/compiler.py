@@ -34,6 +34,8 @@ from db_plugins.nodes import (
 from db_plugins.patterns import ascii_lower, encode_pattern
 from db_plugins.spec import Order, QuerySpec
 
+from .shapes import NotKeptError, Slot, is_wide, sample_of
+
 __all__ = ["Words", "bound_as"]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
@@ -86,9 +88,11 @@ class Words:
 
     @staticmethod
     def _window(statement: sa.Select[Any], spec: QuerySpec) -> sa.Select[Any]:
-        if spec.limit is not None:
-            statement = statement.limit(spec.limit)
-        return statement.offset(spec.offset) if spec.offset else statement
+        given: list[Any] = [spec.limit, spec.offset]
+        limit, offset = [sa.literal(n, sa.BigInteger) if isinstance(n, Slot) else n for n in given]
+        if limit is not None:
+            statement = statement.limit(limit)
+        return statement.offset(offset) if spec.offset else statement
 
     # -- order -----------------------------------------------------------------------------------------------------
 
@@ -126,10 +130,13 @@ class Words:
     @node.register
     def _(self, node: In) -> Any:
         column = self.operand(node.operand)
-        if len(node.values) > self.long_list:
+        values: Any = node.values
+        if isinstance(values, Slot) or len(values) > self.long_list:
             found = self.long_in(column, node)
             if found is not None:
                 return found
+            if isinstance(values, Slot):
+                raise NotKeptError("a list of this length is part of the statement")
         typed = sa.type_coerce(column, bound_as(node.field, node.values))
         return typed.not_in(node.values) if node.negated else typed.in_(node.values)
 
@@ -140,10 +147,17 @@ class Words:
 
     def like(self, column: Any, node: Like) -> Any:
         """LIKE that heeds case, or ignores that of A to Z."""
-        pattern = encode_pattern(node.pattern)
         if node.fold is None:
-            return column.like(sa.literal(pattern, sa.String), escape="/")
-        return sa.func.lower(column).like(sa.literal(ascii_lower(pattern), sa.String), escape="/")
+            return column.like(self.made(node.pattern, encode_pattern), escape="/")
+        lowered = self.made(node.pattern, lambda pattern: ascii_lower(encode_pattern(pattern)))
+        return sa.func.lower(column).like(lowered, escape="/")
+
+    @staticmethod
+    def made(value: Any, encode: Callable[[Any], Any], type_: Any = sa.String) -> Any:
+        """A bound value that is made of the node's, also when another takes its place."""
+        if isinstance(value, Slot):
+            return sa.literal(Slot(value.at, value.sample, encode), type_)
+        return sa.literal(encode(value), type_)
 
     @node.register
     def _(self, node: IsNull) -> Any:
@@ -173,9 +187,9 @@ class Words:
         if isinstance(operand, JsonPath):
             return self.json_value(operand)
         if isinstance(operand, Value):
-            return sa.literal(
-                operand.value, bound_as(operand.field, [operand.value]) if operand.field else None
-            )
+            if operand.field is None:
+                return sa.literal(operand.value, sa.literal(sample_of(operand.value)).type)
+            return sa.literal(operand.value, bound_as(operand.field, [operand.value]))
         return self.arithmetic(operand.op, self.operand(operand.left), self.operand(operand.right))
 
     def json_value(self, operand: JsonPath) -> Any:
@@ -210,8 +224,6 @@ class Words:
 
 def bound_as(field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
     """The type of values that a column is compared with: its own, or 64 bits for integers that it cannot hold."""
-    if field.kind is Kind.INTEGER and field.to_stored is None and field.bits < 64:
-        top = 1 << (field.bits - 1)
-        if any(not -top <= value < top for value in values):
-            return sa.BigInteger()
+    if any(is_wide(field, sample_of(value)) for value in values):
+        return sa.BigInteger()
     return field.sql_type

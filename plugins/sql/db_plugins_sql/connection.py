@@ -31,6 +31,7 @@ from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Operand
 
 from .errors import Context, note
+from .reads import AtHand, run
 from .storage import create_tables, drop_tables, move_numbering
 from .streaming import Stream
 from .types import runtime_types
@@ -115,11 +116,15 @@ class _Verbs(Connection, SupportsAggregation):
         if batch is not None and not self.buffered:
             yield from self._stream(query, batch, context)
             return
-        with self._use(context) as connection:
-            rows = [tuple(row) for row in connection.execute(query.native)]
+        rows = list(self.rows(query))
         size = batch or max(len(rows), 1)
         for start in range(0, len(rows), size):
             yield rows[start : start + size]
+
+    def rows(self, query: Compiled) -> Sequence[Row]:
+        """All rows at once: the plain way, by SQLAlchemy."""
+        with self._use(Context(query.spec.model)) as connection:
+            return [tuple(row) for row in connection.execute(query.native.select)]
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
         """The rows in constant memory; whatever holds them is given back when the iterator ends or is closed."""
@@ -227,11 +232,34 @@ class _Verbs(Connection, SupportsAggregation):
 
 
 class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
-    """A pool; each call takes a connection of it."""
+    """A pool; each call takes a connection of it, and a read the one that is at hand."""
 
     def __init__(self, engine: SQLEngine) -> None:
         self.engine = engine
         self.pool = make_pool(engine)
+        self.at_hand = AtHand(engine, self.pool, self._checked_out)
+
+    def rows(self, query: Compiled) -> Sequence[Row]:
+        at_hand = self.at_hand
+        if not at_hand.preparations.is_possible:
+            return super().rows(query)
+        lease = at_hand.take()
+        try:
+            prepared, values = at_hand.preparations.of(query.native)
+            if prepared is not None:
+                found, description = run(self.pool.dialect, lease.driver, prepared, values)
+        except sa_exc.StatementError as exc:
+            if getattr(exc, "connection_invalidated", False):
+                lease.fail(exc)
+                return super().rows(query)  # a read can be sent again, over a connection that was pinged
+            at_hand.give(lease)
+            note(exc, Context(query.spec.model))
+            raise
+        except BaseException as exc:
+            lease.fail(exc)
+            raise
+        at_hand.give(lease)
+        return super().rows(query) if prepared is None else prepared.rows(found, description)
 
     @contextmanager
     def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
@@ -251,10 +279,14 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
         with self._connected() as connection, _noted(context):
             if self.engine.cursors_need_transaction:
                 connection.execution_options(isolation_level="READ COMMITTED")
-            with Stream(connection, query.native, batch) as stream:
+            with Stream(connection, query.native.select, batch) as stream:
                 yield from stream
 
     def _connected(self) -> sa.Connection:
+        self.at_hand.release()  # or a small pool might have none left
+        return self._checked_out()
+
+    def _checked_out(self) -> sa.Connection:
         try:
             return self.pool.connect()
         except sa_exc.DBAPIError as exc:
@@ -278,10 +310,12 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
         return SQLTransaction(self, connection, connection.get_transaction())
 
     def close(self) -> None:
+        self.at_hand.release()
         self.pool.dispose()
 
     @property
     def native(self) -> sa.Engine:
+        self.at_hand.stop()
         return self.pool
 
     def details(self) -> dict[str, Any]:
@@ -329,8 +363,23 @@ class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
             self._free()
             yield self.connection
 
+    def rows(self, query: Compiled) -> Sequence[Row]:
+        preparations = self.parent.at_hand.preparations
+        prepared, values = preparations.of(query.native) if preparations.is_possible else (None, [])
+        if prepared is None:
+            return super().rows(query)
+        with self._use(Context(query.spec.model)) as connection:
+            driver = connection.connection.dbapi_connection
+            try:
+                found, description = run(connection.dialect, driver, prepared, values)
+            except sa_exc.DBAPIError as exc:
+                if exc.connection_invalidated:
+                    connection.invalidate(exc)
+                raise
+        return prepared.rows(found, description)
+
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
-        with self._use(context) as connection, Stream(connection, query.native, batch) as stream:
+        with self._use(context) as connection, Stream(connection, query.native.select, batch) as stream:
             self._streams.append(stream)
             try:
                 yield from stream

@@ -18,6 +18,7 @@ from db_plugins.patterns import ascii_regex
 from db_plugins.spec import Order
 
 from .compiler import Words, bound_as
+from .shapes import sample_of
 
 __all__ = ["MariaDBWords", "PostgreSQLWords", "SQLiteWords"]
 
@@ -49,7 +50,7 @@ class SQLiteWords(Words):
         """A list longer than the driver's number of bound values, or ``None`` to bind each."""
         if node.field.kind not in (Kind.INTEGER, Kind.TEXT) or node.field.to_stored is not None:
             return None
-        values = sa.func.json_each(sa.literal(list(node.values), sa.JSON)).table_valued("value")
+        values = sa.func.json_each(self.made(node.values, list, sa.JSON)).table_valued("value")
         listed = sa.select(values.c.value)
         return column.not_in(listed) if node.negated else column.in_(listed)
 
@@ -110,7 +111,7 @@ class PostgreSQLWords(Words):
         return sa.case((found, sa.cast(text, operand.field.sql_type)), else_=None)
 
     def long_in(self, column: Any, node: In) -> Any:
-        array = sa.literal(list(node.values), ARRAY(bound_as(node.field, node.values)))
+        array = self.made(node.values, list, ARRAY(bound_as(node.field, sample_of(node.values))))
         return column != sa.all_(array) if node.negated else column == sa.any_(array)
 
 
@@ -143,7 +144,7 @@ class MariaDBWords(Words):
         if node.fold is None:
             return super().like(column.collate(self.collation), node)
         # LOWER() there folds more than A to Z: a regular expression says exactly which letters are alike.
-        return column.collate(self.collation).regexp_match(sa.literal(ascii_regex(node.pattern), sa.String))
+        return column.collate(self.collation).regexp_match(self.made(node.pattern, ascii_regex))
 
     def json_value(self, operand: JsonPath) -> Any:
         kind, column = operand.field.kind, self.column(operand.column)

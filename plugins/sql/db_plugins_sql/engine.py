@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import math
+import select
 import ssl
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ from .compiler import Words
 from .databases import FileDatabases, ServerDatabases
 from .dialects import MariaDBWords, PostgreSQLWords, SQLiteWords
 from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, Kind, codes_of
+from .prepared import Statement
 from .settings import SQLSettings
 
 __all__ = ["MariaDBEngine", "PostgreSQLEngine", "SQLEngine", "SQLiteEngine"]
@@ -62,6 +64,9 @@ class SQLEngine(Engine):
     cursors_need_transaction = False
     cursors_stay_open = False
 
+    #: May statements be kept by their shape and sent to the driver's own cursor?
+    keeps_statements = False
+
     @classmethod
     def choose(cls, settings: Settings) -> type[Engine]:
         return ENGINES.get(settings.engine, cls) if cls is SQLEngine else cls
@@ -71,10 +76,10 @@ class SQLEngine(Engine):
         self.classifier = Classifier(settings, self.name, self.codes, self.where)
 
     def compile(self, spec: QuerySpec) -> Compiled:
-        return Compiled(spec, native=self.words.select(spec))
+        return Compiled(spec, native=Statement(self.words, spec))
 
     def explain(self, query: Compiled) -> str:
-        return str(query.native.compile(dialect=self.url.get_dialect()()))
+        return str(query.native.select.compile(dialect=self.url.get_dialect()()))
 
     def classify(self, exc: Exception) -> DbPluginsError | None:
         return self.classifier(exc)
@@ -167,6 +172,10 @@ class SQLEngine(Engine):
     def on_connect(self, cursor: Any) -> None:
         """Prepare a new connection of the pool."""
 
+    def is_alive(self, driver: Any) -> bool:
+        """Can the driver's idle connection be used without a ping? Asked before each read, so cheap; no if in doubt."""
+        return False
+
     def begin_statements(self, isolation: str, read_only: bool) -> tuple[str | None, Iterable[str]]:
         """SQLAlchemy's isolation level for a transaction, and statements that open it."""
         level = {"batch": "READ COMMITTED", "serializable": "SERIALIZABLE"}.get(isolation, "REPEATABLE READ")
@@ -186,6 +195,10 @@ class SQLiteEngine(FileDatabases, SQLEngine):
     codes = SQLITE_CODES
     dialect = "sqlite"
     decimal_digits = 15
+    keeps_statements = True
+
+    def is_alive(self, driver: Any) -> bool:
+        return True
 
     @property
     def path(self) -> str:
@@ -255,6 +268,13 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
     drop_statement = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
     cursors_need_transaction = True
     cursors_stay_open = True
+    keeps_statements = True
+
+    def is_alive(self, driver: Any) -> bool:
+        # An idle connection with something to read was closed by the server, or is about to be.
+        poll = select.poll()
+        poll.register(driver.fileno(), select.POLLIN)
+        return not poll.poll(0)
 
     def connect_arguments(self) -> dict[str, Any]:
         arguments: dict[str, Any] = {"connect_timeout": max(1, round(self.settings.connect_timeout))}
@@ -288,6 +308,7 @@ class MariaDBEngine(ServerDatabases, SQLEngine):
     codes = MARIADB_CODES
     drivers: ClassVar[Mapping[str, str]] = {"pymysql": "pymysql", "mysqldb": "MySQLdb"}
     extra = "mysql"
+    keeps_statements = True
     maintenance_database = "information_schema"
     create_statement = "CREATE DATABASE {} CHARACTER SET utf8mb4"
     drop_statement = "DROP DATABASE IF EXISTS {}"

@@ -39,10 +39,10 @@ class SQLiteConnection(SQLConnection):
         if engine.settings.query_timeout:
             _limit_statements(self.pool, engine.settings.query_timeout)
 
-    def _connected(self) -> Any:
+    def _checked_out(self) -> Any:
         if not self._is_prepared:
             self._prepare_file()
-        return super()._connected()
+        return super()._checked_out()
 
     def _prepare_file(self) -> None:
         path = self._file
@@ -50,7 +50,7 @@ class SQLiteConnection(SQLConnection):
         path.parent.mkdir(parents=True, exist_ok=True)
         self._is_prepared = True
         if is_new:
-            with super()._connected() as connection:
+            with super()._checked_out() as connection:
                 connection.exec_driver_sql("PRAGMA journal_mode = WAL")
 
     @property

@@ -1,0 +1,153 @@
+"""Statements that are compiled once for all queries of one shape, and run on the driver's own cursor.
+
+    Statement       a query: its shape and values, and as SQLAlchemy's Select when that is asked for
+    Prepared        the driver's text of a shape; makes parameters of values, and rows of what the driver gives
+    Preparations    the Prepared of one pool
+
+What this leaves out is work that SQLAlchemy does for each call: building, hashing and looking up the statement, and a
+Row object for each row. What it keeps is everything that gives a value its meaning: the text, the conversions of the
+types, the dialect.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine.interfaces import BindTyping
+
+from db_plugins.models import Field
+from db_plugins.models.makers import make_converter
+from db_plugins.spec import QuerySpec
+
+from .compiler import Words
+from .shapes import NotKeptError, Shape, Slot, shape_of, slotted
+
+__all__ = ["Preparations", "Prepared", "Statement"]
+
+Row = tuple[Any, ...]
+Convert = Callable[[Any], Any]
+
+#: Shapes that are kept. A program that makes more (a filter builder) begins again.
+MOST_SHAPES = 1000
+
+
+class Statement:
+    """A query as this plugin holds it. Pure: made by ``Engine.compile``."""
+
+    __slots__ = ("__dict__", "spec", "words")
+
+    def __init__(self, words: Words, spec: QuerySpec) -> None:
+        self.words = words
+        self.spec = spec
+
+    @cached_property
+    def select(self) -> sa.Select[Any]:
+        """The statement with its values, for SQLAlchemy to run."""
+        return self.words.select(self.spec)
+
+
+class Prepared:
+    """One shape's text and conversions."""
+
+    def __init__(
+        self, dialect: sa.Dialect, statement: sa.Select[Any], columns: Sequence[Field], values: int
+    ) -> None:
+        compiled = statement.compile(dialect=dialect)
+        state = compiled.construct_expanded_state()
+        # Those of parameters that were expanded, then of the others.
+        processors = {
+            **{
+                name: bound.type.dialect_impl(dialect).bind_processor(dialect)
+                for bound, name in compiled.bind_names.items()
+            },
+            **state.processors,
+        }
+        self.text = state.statement
+        self._dialect = dialect
+        self._columns = columns
+        self._converter: Callable[[Sequence[Row]], Sequence[Row]] | None = None
+        self._is_described = False
+        names = list(state.parameters) if state.positiontup is None else list(state.positiontup)
+        self._names = None if state.positiontup is not None else names
+        self._constants: list[Any] = []
+        self._plan: list[tuple[int, Convert | None]] = []
+        for name in names:
+            self._add(state.parameters[name], processors.get(name), values)
+        # The usual case: every value once, in its order, as it is.
+        self._plain = self._plan == [(n, None) for n in range(values)]
+
+    def _add(self, given: Any, process: Any, values: int) -> None:
+        if not isinstance(given, Slot):
+            self._plan.append((values + len(self._constants), None))
+            self._constants.append(given if process is None else process(given))
+        elif given.encode is None or process is None:
+            self._plan.append((given.at, given.encode or process))
+        else:
+            self._plan.append((given.at, _both(given.encode, process)))
+
+    def parameters(self, values: list[Any]) -> Any:
+        """What the driver's ``execute`` takes: a tuple or a dict."""
+        if not self._plain:
+            given = values + self._constants
+            values = [given[at] if convert is None else convert(given[at]) for at, convert in self._plan]
+        return tuple(values) if self._names is None else dict(zip(self._names, values, strict=True))
+
+    def rows(self, found: Sequence[Row], description: Any) -> Sequence[Row]:
+        """The driver's rows with values of ours."""
+        if not self._is_described:
+            self._converter = make_converter(
+                [
+                    field.sql_type.dialect_impl(self._dialect).result_processor(self._dialect, column[1])
+                    for field, column in zip(self._columns, description, strict=True)
+                ]
+            )
+            self._is_described = True
+        return found if self._converter is None else self._converter(found)
+
+
+def _both(first: Convert, then: Convert) -> Convert:
+    return lambda value: then(first(value))
+
+
+class Preparations:
+    """The prepared statements of one pool. Shared by threads: the worst is that two make the same one."""
+
+    def __init__(self, pool: sa.Engine, keeps_statements: bool) -> None:
+        self._pool = pool
+        self._made: dict[Shape, Prepared | None] = {}
+        # Drivers that are told the types beside the statement need SQLAlchemy to tell them.
+        self._is_possible = keeps_statements and pool.dialect.bind_typing is not BindTyping.SETINPUTSIZES
+
+    @property
+    def is_possible(self) -> bool:
+        """May statements go to the driver directly? Not while anybody listens to them, or they are to be logged."""
+        listeners = self._pool.dispatch
+        watched = (
+            listeners.before_cursor_execute or listeners.after_cursor_execute or listeners.before_execute
+        )
+        return self._is_possible and not (watched or self._pool.echo)
+
+    def of(self, statement: Statement) -> tuple[Prepared | None, list[Any]]:
+        """The statement's Prepared, or ``None`` if it cannot be kept, and its values."""
+        spec = statement.spec
+        if spec.native:
+            return None, []
+        long_list = statement.words.long_list
+        shape, values = shape_of(spec, long_list)
+        try:
+            return self._made[shape], values
+        except KeyError:
+            pass
+        made: Prepared | None = None
+        try:
+            template = statement.words.select(slotted(spec, values, long_list))
+            made = Prepared(self._pool.dialect, template, spec.columns, len(values))
+        except NotKeptError:
+            pass
+        if len(self._made) >= MOST_SHAPES:
+            self._made.clear()
+        self._made[shape] = made
+        return made, values
