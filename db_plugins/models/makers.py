@@ -7,17 +7,25 @@ least work for a row that Python can do. Of what the user wrote, only the ``repr
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy.orm import Mapper
 from sqlalchemy.orm.attributes import instance_state
 
-__all__ = ["collection_paused", "make_converter", "make_dict_maker", "make_object_maker"]
+__all__ = [
+    "Unless",
+    "collection_paused",
+    "make_converter",
+    "make_dict_maker",
+    "make_document_reader",
+    "make_object_maker",
+]
 
 Row = tuple[Any, ...]
 Rows = Sequence[Row]
+Convert = Callable[[Any], Any]
 
 #: Rows from which pausing the garbage collector pays.
 MANY = 200
@@ -69,32 +77,79 @@ def make_dict_maker(names: Sequence[str]) -> Callable[[Rows], list[dict[str, Any
     return _paused_for_many(_written(lines, {}))
 
 
-def make_converter(functions: Sequence[Callable[[Any], Any] | None]) -> Callable[[Rows], Rows] | None:
+class Unless:
+    """A conversion of values that are not of this very type already, nor None."""
+
+    __slots__ = ("convert", "kept")
+
+    def __init__(self, kept: type, convert: Convert) -> None:
+        self.kept = kept
+        self.convert = convert
+
+    def __call__(self, value: Any) -> Any:
+        return value if type(value) is self.kept or value is None else self.convert(value)
+
+
+def make_converter(functions: Sequence[Convert | None]) -> Callable[[Rows], Rows] | None:
     """Rows of a driver's values to rows of ours, a function (or ``None``) for each column. ``None``: nothing to do."""
     if not any(functions):
         return None
     columns = [f"c{n}" for n in range(len(functions))]
-    made = [
-        c if function is None else f"f{n}({c})"
-        for n, (c, function) in enumerate(zip(columns, functions, strict=True))
-    ]
+    made, known = _conversions(columns, functions, [True] * len(columns))
     lines = ["def make(rows):", f" return [{_tuple(made)} for {_tuple(columns)} in rows]"]
-    return _paused_for_many(_written(lines, {f"f{n}": function for n, function in enumerate(functions)}))
+    return _paused_for_many(_written(lines, known))
+
+
+def make_document_reader(
+    paths: Sequence[str], functions: Sequence[Convert | None], take_none: Sequence[bool]
+) -> Callable[[Sequence[Mapping[str, Any]]], list[Row]]:
+    """Documents to rows: what is missing is None, which only the functions that ``take_none`` get to see."""
+    columns = [f"c{n}" for n in range(len(paths))]
+    made, known = _conversions(columns, functions, take_none)
+    lines = [
+        "def make(documents):",
+        " rows = []",
+        " add = rows.append",
+        " for document in documents:",
+        "  get = document.get",
+        *[f"  {column} = get({path!r})" for column, path in zip(columns, paths, strict=True)],
+        f"  add({_tuple(made)})",
+        " return rows",
+    ]
+    return _paused_for_many(_written(lines, known))
+
+
+def _conversions(
+    columns: Sequence[str], functions: Sequence[Convert | None], take_none: Sequence[bool]
+) -> tuple[list[str], dict[str, Any]]:
+    made: list[str] = []
+    known: dict[str, Any] = {}
+    for n, (column, function, takes_none) in enumerate(zip(columns, functions, take_none, strict=True)):
+        if function is None:
+            made.append(column)
+            continue
+        known[f"f{n}"] = function.convert if isinstance(function, Unless) else function
+        if isinstance(function, Unless):
+            known[f"k{n}"] = function.kept
+            made.append(f"{column} if type({column}) is k{n} or {column} is None else f{n}({column})")
+        else:
+            made.append(f"f{n}({column})" if takes_none else f"None if {column} is None else f{n}({column})")
+    return made, known
 
 
 def _tuple(parts: Sequence[str]) -> str:
     return f"({', '.join(parts)},)" if parts else "()"
 
 
-def _written(lines: Sequence[str], known: dict[str, Any]) -> Callable[[Rows], list[Any]]:
+def _written(lines: Sequence[str], known: dict[str, Any]) -> Callable[[Sequence[Any]], list[Any]]:
     namespace = dict(known)
     exec("\n".join(lines), namespace)  # noqa: S102 - made of the words above and the reprs of attribute names
-    made: Callable[[Rows], list[Any]] = namespace["make"]
+    made: Callable[[Sequence[Any]], list[Any]] = namespace["make"]
     return made
 
 
-def _paused_for_many(make: Callable[[Rows], list[Any]]) -> Callable[[Rows], list[Any]]:
-    def made(rows: Rows) -> list[Any]:
+def _paused_for_many(make: Callable[[Sequence[Any]], list[Any]]) -> Callable[[Sequence[Any]], list[Any]]:
+    def made(rows: Sequence[Any]) -> list[Any]:
         if len(rows) < MANY:
             return make(rows)
         with collection_paused():

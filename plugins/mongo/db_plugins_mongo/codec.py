@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
@@ -25,6 +25,7 @@ from bson.int64 import Int64
 
 from db_plugins.errors import EngineError, InvalidValueError
 from db_plugins.models import Field, Kind, ModelInfo
+from db_plugins.models.makers import Unless, make_document_reader
 
 __all__ = ["CODEC_OPTIONS", "decoder", "document_maker", "encode", "encode_number", "path_of", "row_maker"]
 
@@ -178,7 +179,7 @@ def _encode_date(_field: Field) -> Coder:
 
 
 def _decode_float(_field: Field) -> Coder:
-    return lambda stored: stored if type(stored) is float else float(str(stored))
+    return Unless(float, lambda stored: float(str(stored)))
 
 
 def _decode_json(_field: Field) -> Coder:
@@ -258,21 +259,10 @@ def document_maker(info: ModelInfo, given: tuple[Field, ...]) -> Callable[[Seque
 @lru_cache(maxsize=1024)
 def row_maker(
     info: ModelInfo, fields: tuple[Field, ...]
-) -> Callable[[Iterable[Mapping[str, Any]]], list[tuple[Any, ...]]]:
+) -> Callable[[Sequence[Mapping[str, Any]]], list[tuple[Any, ...]]]:
     """The function from documents to rows in the order of ``fields``; a missing field is None."""
-    paths = [path_of(info, f) for f in fields]
-    decoders = [(at, decoder(f), f.from_stored is not None) for at, f in enumerate(fields)]
-    coded = [(at, made, takes_none) for at, made, takes_none in decoders if made is not None]
-
-    def make(documents: Iterable[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
-        rows = []
-        for document in documents:
-            get = document.get
-            row = [get(path) for path in paths]
-            for at, decode_one, takes_none in coded:
-                if takes_none or row[at] is not None:
-                    row[at] = decode_one(row[at])
-            rows.append(tuple(row))
-        return rows
-
-    return make
+    return make_document_reader(
+        [path_of(info, f) for f in fields],
+        [decoder(f) for f in fields],
+        [f.from_stored is not None for f in fields],
+    )

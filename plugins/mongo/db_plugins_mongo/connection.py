@@ -73,6 +73,8 @@ class Verbs(Connection):
             connect_timeout=settings.connect_timeout,
         )
         self._numbering = Numbering(database)
+        self._situations: dict[tuple[str, ModelInfo | None], Situation] = {}
+        self._collections: dict[str, Any] = {}
 
     # -- reads -----------------------------------------------------------------------------------------------
 
@@ -84,8 +86,14 @@ class Verbs(Connection):
             while documents := list(islice(cursor, size)):
                 yield make(documents)
 
+    def rows(self, query: Compiled) -> list[tuple[Any, ...]]:
+        find: Find = query.native
+        with self._during("read", find.info):
+            documents = self._cursor(find, _FETCH_ALL).to_list()
+        return row_maker(find.info, query.spec.columns)(documents)
+
     def _cursor(self, find: Find, size: int) -> Any:
-        collection = self._database[find.info.store]
+        collection = self._collection(find.info.store)
         if find.flags:
             return collection.aggregate(
                 find.pipeline(), batchSize=size, session=self._session, allowDiskUse=True
@@ -104,9 +112,8 @@ class Verbs(Connection):
         find: Find = query.native
         window = {name: n for name, n in (("skip", find.skip), ("limit", find.limit)) if n}
         with self._during("read", find.info):
-            return int(
-                self._database[find.info.store].count_documents(find.filter, session=self._session, **window)
-            )
+            found = self._collection(find.info.store).count_documents
+            return int(found(find.filter, session=self._session, **window))
 
     # -- writes ----------------------------------------------------------------------------------------------
 
@@ -170,7 +177,7 @@ class Verbs(Connection):
                     ) from exc
 
     def _insert(self, model: ModelInfo, documents: list[dict[str, Any]]) -> None:
-        collection = self._database[model.store]
+        collection = self._collection(model.store)
         if len(documents) == 1:
             self._again(lambda session: collection.insert_one(documents[0], session=session))
         else:
@@ -180,7 +187,7 @@ class Verbs(Connection):
         find: Find = query.native
         info = find.info
         change = Translator(info).update_document(values)
-        collection = self._database[info.store]
+        collection = self._collection(info.store)
         with self._during("write", info):
             if find.names_one:
                 result = self._again(lambda s: collection.update_one(find.filter, change, session=s))
@@ -192,7 +199,7 @@ class Verbs(Connection):
 
     def delete(self, query: Compiled) -> int:
         find: Find = query.native
-        collection = self._database[find.info.store]
+        collection = self._collection(find.info.store)
         delete = collection.delete_one if find.names_one else collection.delete_many
         with self._during("write", find.info):
             return int(self._again(lambda session: delete(find.filter, session=session)).deleted_count)
@@ -200,7 +207,17 @@ class Verbs(Connection):
     # -- how a call is run -----------------------------------------------------------------------------------
 
     def _during(self, doing: str, model: ModelInfo | None = None) -> AbstractContextManager[None]:
-        return during(replace(self._here, doing=doing, model=model))
+        situation = self._situations.get((doing, model))
+        if situation is None:
+            situation = self._situations[doing, model] = replace(self._here, doing=doing, model=model)
+        return during(situation)
+
+    def _collection(self, name: str) -> Any:
+        """The collection, made once: PyMongo takes its time."""
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = self._database[name]
+        return found
 
     def _again(self, work: Callable[[Any], T]) -> T:
         """Do the work, which is one atomic call."""

@@ -113,7 +113,11 @@ class MongoEngine(MongoDatabases, Engine):
             skip=spec.offset if whole else 0,
             limit=(spec.limit or 0) if whole else 0,
         )
-        return Compiled(spec, find, residual, is_sorted, _text(find))
+        return Compiled(spec, find, residual, is_sorted)
+
+    def explain(self, query: Compiled) -> str:
+        """The find or the aggregation in the shell's words."""
+        return _text(query.native)
 
     def classify(self, exc: Exception) -> EngineError | None:
         """Our error, by the server's code or the driver's class."""

@@ -157,7 +157,7 @@ def test_generated_filters_find_the_rows_that_the_reference_finds(either: Any, s
         found = {row[0] for row in words.rows(node, columns=["id"])}
         wrong = [key for key, truth in expected.items() if truth is not None and truth != (key in found)]
         wrong = [key for key in wrong if not _is_inexact(node, rows[key - 1])]
-        assert not wrong, (node, wrong[0], rows[wrong[0] - 1], words.compile(node).text)
+        assert not wrong, (node, wrong[0], rows[wrong[0] - 1], words.engine.explain(words.compile(node)))
         assert words.runner.count(words.spec(node)) == len(found)
 
 

@@ -166,12 +166,13 @@ def test_native_conditions_are_anded() -> None:
 
 
 def test_the_text_shows_the_statement_and_no_value() -> None:
-    text = words.compile(
+    query = words.compile(
         And((compare("name", "==", "secret"), Compare("<", column("mag"), column("size")))),
         columns=("id",),
         order=(Order(field("id")),),
         limit=5,
-    ).text
+    )
+    text = words.engine.explain(query)
     assert text == (
         "db.stars.find({star_name: {$eq: ?}, $expr: {$and: [{$gt: [$mag, ?]}, {$lt: [$mag, $size]}]}}, "
         "{_id: 1}).sort({_id: 1}).limit(5)"

@@ -17,6 +17,7 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from db_plugins.models.fields import unwrapped
+from db_plugins.models.makers import Unless
 
 __all__ = ["json_without_null", "physical", "runtime_types"]
 
@@ -73,7 +74,7 @@ class SQLiteFloat(sa.Float[float]):
     def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
         if self.asdecimal:
             return super().result_processor(dialect, coltype)  # type: ignore[no-untyped-call]
-        return lambda value: None if value is None else float(value)
+        return Unless(float, float)
 
 
 class MariaDBDateTime(mysql.DATETIME):
