@@ -61,6 +61,8 @@ class SQLEngine(Engine):
     #: Does a server-side cursor exist only inside a transaction? Does it outlive other statements on its connection?
     cursors_need_transaction = False
     cursors_stay_open = False
+    #: Has it pgvector's operators?
+    has_vectors = False
 
     @classmethod
     def choose(cls, settings: Settings) -> type[Engine]:
@@ -255,6 +257,7 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
     drop_statement = "DROP DATABASE IF EXISTS {} WITH (FORCE)"
     cursors_need_transaction = True
     cursors_stay_open = True
+    has_vectors = True
 
     def connect_arguments(self) -> dict[str, Any]:
         arguments: dict[str, Any] = {"connect_timeout": max(1, round(self.settings.connect_timeout))}

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from db_plugins.models import Vector
 from db_plugins.models.fields import unwrapped
 
 __all__ = ["json_without_null", "physical", "runtime_types"]
@@ -160,6 +161,7 @@ _MARIADB: tuple[tuple[type[Any], Callable[[Any], TypeEngine[Any]]], ...] = (
     (sa.Float, lambda t: mysql.DOUBLE()),  # FLOAT has 32 bits there
     (sa.Numeric, lambda t: sa.Numeric(t.precision or 65, 30 if t.precision is None else t.scale)),
     (sa.LargeBinary, lambda t: mysql.LONGBLOB()),
+    (Vector, lambda t: mysql.LONGTEXT(charset="ascii", collation="ascii_bin")),
     (sa.Uuid, lambda t: mysql.CHAR(32, charset="ascii", collation="ascii_bin")),
 )
 
@@ -171,7 +173,13 @@ def _copied(type_: sa.String, **changes: Any) -> TypeEngine[Any]:
     return made
 
 
+def _physical_sqlite(type_: TypeEngine[Any], _indexed: bool) -> TypeEngine[Any]:
+    # A type of no known name has the affinity of numbers.
+    return sa.Text() if isinstance(type_, Vector) else type_
+
+
 PHYSICAL: dict[str, Callable[[TypeEngine[Any], bool], TypeEngine[Any]]] = {
+    "sqlite": _physical_sqlite,
     "postgresql": _physical_postgresql,
     "mysql": _physical_mariadb,
     "mariadb": _physical_mariadb,
