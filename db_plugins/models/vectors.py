@@ -33,7 +33,7 @@ class Vector(UserDefinedType[list[float]]):
 
         embedding: Mapped[list[float] | None] = mapped_column(Vector(1536))
 
-    It is pgvector's type on PostgreSQL, text on other SQL engines and an array on MongoDB. Takes a list, a tuple, an
+    It is pgvector's type on PostgreSQL, bytes or text on other SQL engines and an array on MongoDB. Takes a list, a tuple, an
     array or a one-dimensional numpy array of exactly that many finite numbers; gives a list of floats. Raises
     InvalidValueError for dimensions outside 1 to 16,000.
     """
@@ -54,7 +54,7 @@ class Vector(UserDefinedType[list[float]]):
         return list
 
     def get_col_spec(self, **_options: Any) -> str:
-        """pgvector's type. Other engines of this library make a column of text instead."""
+        """pgvector's type. A plugin whose servers do not know it makes another."""
         return f"VECTOR({self.dimensions})"
 
     def bind_processor(self, dialect: Any) -> Callable[[Any], str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import struct
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 import db_plugins
 from db_plugins import Database, UnsupportedError, Vector
+from db_plugins.errors import EngineError
 from db_plugins.models import describe
 from db_plugins_sql.storage import physical_tables
 
@@ -242,12 +244,12 @@ def test_distances_agree_with_pgvectors_own(filled: Database) -> None:
 # -- other dialects, and SQLAlchemy alone ------------------------------------------------------------------------------
 
 
-def test_other_dialects_keep_text_and_leave_the_index_out_with_a_note(
+def test_other_dialects_keep_bytes_and_leave_the_index_out_with_a_note(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """004-40."""
     table = describe(Document).table
-    for dialect, kind in (("sqlite", "TEXT"), ("mysql", "LONGTEXT"), ("mariadb", "LONGTEXT")):
+    for dialect, kind in (("sqlite", "LARGEBINARY"), ("mysql", "LONGBLOB"), ("mariadb", "LONGBLOB")):
         caplog.clear()
         with caplog.at_level(logging.WARNING, "db_plugins"):
             (made,) = physical_tables([table], sa.make_url(f"{dialect}://").get_dialect()())
@@ -257,6 +259,22 @@ def test_other_dialects_keep_text_and_leave_the_index_out_with_a_note(
     (made,) = physical_tables([table], sa.make_url("postgresql://").get_dialect()())
     assert [index.name for index in made.indexes] == ["document_nearest"]
     assert {index.name for index in table.indexes} == {"document_nearest"}, "the user's table stays as it is"
+
+
+def test_sqlite_keeps_32_bits_for_each_number_and_reads_text_too() -> None:
+    numbers = [0.1, -0.0, 3e38, 1e-45, 5, 6, 7, 8]
+    with db_plugins.connect("sqlite://", models=[Document]) as db:
+        db.create_all()
+        kept = db.query(Document).insert({"embedding": numbers}).embedding
+        with db.native.begin() as connection:
+            (stored,) = connection.execute(sa.text("SELECT embedding FROM document")).scalars()
+            assert stored == struct.pack("<8f", *numbers)
+            for value in ("[0.1,-0,3e38,1e-45,5,6,7,8]", "[1,2]", b"1234", b"12345", "words"):
+                connection.execute(sa.text("INSERT INTO document (embedding) VALUES (:v)"), {"v": value})
+        assert repr(db.query(Document).filter(id=2).one().embedding) == repr(kept)
+        for key in (3, 4, 5, 6):
+            with pytest.raises(EngineError, match=r"Vector\(8\) holds"):
+                db.query(Document).get(key)
 
 
 def test_the_type_works_in_sqlalchemy_alone(bare: Bare) -> None:
