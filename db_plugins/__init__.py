@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .database import Database, connect
     from .engine import BulkResult, Capability, Engine, Health
     from .hookspecs import hookimpl
+    from .models import Vector
     from .query import BaseQuery, CursorPage, Pagination
 
 __version__ = "5.0.0a1"
@@ -35,6 +36,7 @@ _HOME = {
     "Engine": "db_plugins.engine",
     "Health": "db_plugins.engine",
     "Pagination": "db_plugins.query",
+    "Vector": "db_plugins.models",
     "and_": "sqlalchemy",
     "connect": "db_plugins.database",
     "func": "sqlalchemy",
@@ -52,6 +54,7 @@ __all__ = [
     "Engine",
     "Health",
     "Pagination",
+    "Vector",
     "__version__",
     "and_",
     "connect",

@@ -3,7 +3,7 @@
     Engine      pure: QuerySpec → Compiled, driver exception → our error. Does no I/O.
     Connection  short: runs what was compiled. Shared by threads, any pool inside.
     roles       powers with methods, asked with isinstance: SupportsStorage, SupportsTransactions,
-                SupportsAggregation, SupportsDatabases
+                SupportsAggregation, SupportsVectors, SupportsDatabases
     Capability  powers that only change what is legal
 
 A first engine is a copy of ``db_plugins/testing/memory.py``. Every verb of the query is written once in the core over
@@ -46,6 +46,7 @@ __all__ = [
     "SupportsDatabases",
     "SupportsStorage",
     "SupportsTransactions",
+    "SupportsVectors",
     "TransactionConnection",
     "evaluate",
 ]
@@ -342,6 +343,22 @@ class SupportsAggregation(ABC):
         average is the pair of its sum and count. NULLs are left out; of no values count is 0, the others ``None``.
         Heed ``wanted.order``, ``limit`` and ``offset``, or give all groups with ``sorted=False``. ``None`` leaves it to
         the core. Never called with a residual; the query has no order and no window.
+        """
+
+
+class SupportsVectors(ABC):
+    """A role of Connection: finds the nearest vectors where the rows are. Without it the core reads them all."""
+
+    @abstractmethod
+    def nearest(
+        self, query: Compiled, column: Field, vector: Sequence[float], k: int, metric: str
+    ) -> list[tuple[Any, ...]] | None:
+        """The ``k`` rows of the query, as in ``fetch``, whose ``column`` lies nearest to ``vector``; in any order.
+
+        ``metric`` is ``"cosine"`` (leave vectors of zeros out), ``"l2"`` or ``"inner_product"`` (the greatest product is
+        the nearest); of rows that are equally far the lesser primary key is nearer. The core measures the distances again
+        and orders by them. ``None`` leaves it to the core. Never called with a residual; the query has no order and no
+        window, and leaves NULL vectors out.
         """
 
 

@@ -77,6 +77,12 @@ _UNORDERED = {
     Kind.ENUM: "by ==, !=, in_ and not_in",
     Kind.BOOLEAN: "by == and is_",
     Kind.JSON: "by its paths",
+    Kind.VECTOR: "by is_(None), and use nearest() for the rest",
+}
+#: Kinds that are not compared as a whole, and why they have no order.
+_INCOMPARABLE = {
+    Kind.JSON: ("JSON", "order by a plain column"),
+    Kind.VECTOR: ("a vector", "use nearest(), which orders by distance"),
 }
 _NUMBERS = {Kind.INTEGER, Kind.FLOAT, Kind.DECIMAL}
 #: The type that ``as_string()`` and its kin give an expression → the kind of value.
@@ -142,11 +148,22 @@ class Reader:
         return self._order(found.field, descending, nulls_first)
 
     def _order(self, column: Field, descending: bool, nulls_first: bool | None) -> Order:
-        if column.kind is Kind.JSON:
+        if column.kind in _INCOMPARABLE:
+            what, hint = _INCOMPARABLE[column.kind]
             raise UnsupportedFilterError(
-                f"{self.engine}: {column.label} is JSON, which has no order", hint="order by a plain column"
+                f"{self.engine}: {column.label} is {what}, which has no order", hint=hint
             )
         return Order(column, descending, not descending if nulls_first is None else nulls_first)
+
+    def column(self, term: Any) -> Field:
+        """The model's column that an argument names, by its name or as an expression."""
+        if isinstance(term, str):
+            return self.model.field(term)
+        element = element_of(term, self.engine)
+        found = self.operand(element)
+        if not isinstance(found, Column):
+            raise self._unsupported(element, "name columns of the model")
+        return found.field
 
     def assigned(self, column: Field, value: Any) -> Operand:
         """The value that ``update`` writes to a column: a checked literal or arithmetic on columns of the row."""
@@ -160,7 +177,7 @@ class Reader:
                     f"{column.label} takes whole numbers, and this calculation may give others",
                     hint="calculate with integers and //, or make the column a Float",
                 )
-            if (isinstance(result, Column) and result.field.kind is not column.kind) or (
+            if (isinstance(result, Column) and not _takes(column, result.field)) or (
                 isinstance(result, Arithmetic) and not (column.kind in _NUMBERS and kinds <= _NUMBERS)
             ):
                 raise InvalidValueError(
@@ -259,13 +276,16 @@ class Reader:
             return Always(None)
         for side in (left, right):
             if isinstance(side, (Column, JsonPath)) and (
-                side.field.kind is Kind.JSON or (op not in ("==", "!=") and side.field.kind in _UNORDERED)
+                side.field.kind in _INCOMPARABLE or (op not in ("==", "!=") and side.field.kind in _UNORDERED)
             ):
-                raise UnsupportedFilterError(
-                    f"{self.engine}: {side.field.label} is {side.field.kind.name.lower()} and cannot be compared with {op}",
-                    hint=f"filter it {_UNORDERED[side.field.kind]}",
-                )
+                raise self._incomparable(side.field, op)
         return Compare(op, left, right)
+
+    def _incomparable(self, column: Field, op: str) -> UnsupportedFilterError:
+        return UnsupportedFilterError(
+            f"{self.engine}: {column.label} is {column.kind.name.lower()} and cannot be compared with {op}",
+            hint=f"filter it {_UNORDERED[column.kind]}",
+        )
 
     def _in(self, expression: BinaryExpression[Any], negated: bool) -> Node:
         subject = self.operand(expression.left)
@@ -273,6 +293,8 @@ class Reader:
         right = expression.right
         if column is None or not isinstance(right, BindParameter):
             raise self._unsupported(expression, "give in_ a column and a list of values")
+        if column.kind in _INCOMPARABLE:
+            raise self._incomparable(column, "in_")
         given = [self._literal(v, subject, expression).value for v in listed(right.effective_value)]
         values = tuple(dict.fromkeys(v for v in given if v is not None))
         if not given:
@@ -440,6 +462,12 @@ def _fields(operand: Operand) -> Iterable[Field]:
     if isinstance(operand, Arithmetic):
         return [*_fields(operand.left), *_fields(operand.right)]
     return []
+
+
+def _takes(column: Field, other: Field) -> bool:
+    """May the one column be set to what the other holds?"""
+    same_length = column.length == other.length or column.kind is not Kind.VECTOR
+    return column.kind is other.kind and same_length
 
 
 def _is_whole(operand: Operand) -> bool:

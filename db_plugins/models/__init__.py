@@ -3,6 +3,7 @@
 from .describe import ForeignKey, ModelInfo, Unique, association_tables, describe
 from .fields import Default, Field, Kind
 from .values import Limits, make_checker
+from .vectors import Vector
 
 __all__ = [
     "Default",
@@ -12,6 +13,7 @@ __all__ = [
     "Limits",
     "ModelInfo",
     "Unique",
+    "Vector",
     "association_tables",
     "describe",
     "make_checker",

@@ -23,7 +23,7 @@ from sqlalchemy.orm.exc import UnmappedClassError
 
 from ..errors import ConfigError, InvalidValueError, UnsupportedError, nearest
 from ..nodes import Column, In, Node
-from .fields import Default, Field, make_field
+from .fields import Default, Field, Kind, make_field
 from .objects import guard_relationships
 
 __all__ = ["ForeignKey", "ModelInfo", "Unique", "association_tables", "describe"]
@@ -195,13 +195,16 @@ def _read(model: type, mapper: Mapper[Any]) -> ModelInfo:
         fields.append(make_field(model, prop.key, column, numbered=column is numbered, fallback=fallback))
     by_column = {f.column: f for f in fields}
     key = tuple(by_column[c.name] for c in mapper.primary_key)
+    uniques = (Unique(cast("str | None", table.primary_key.name), key), *_uniques(table, by_column))
+    if vectors := [f.name for unique in uniques for f in unique.fields if f.kind is Kind.VECTOR]:
+        raise _not_portable(model, f"has a Vector {vectors[0]!r} in a unique key", "give it another key")
     return ModelInfo(
         cls=model,
         mapper=mapper,
         table=table,
         fields=tuple(fields),
         key=key,
-        uniques=(Unique(cast("str | None", table.primary_key.name), key), *_uniques(table, by_column)),
+        uniques=uniques,
         foreign_keys=tuple(_foreign_keys(table, by_column)),
         numbered=by_column[numbered.name] if numbered is not None and numbered.name in by_column else None,
         discriminator=_discriminator(mapper, by_column),

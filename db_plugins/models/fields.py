@@ -18,6 +18,8 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.orm import LoaderCallableStatus
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from .vectors import Vector
+
 __all__ = ["Default", "Field", "Kind", "kind_of", "make_field", "unwrapped"]
 
 
@@ -37,6 +39,7 @@ class Kind(enum.Enum):
     UUID = "UUID"
     BYTES = "bytes"
     JSON = "what json.dumps takes"
+    VECTOR = "a list of numbers"
     NATIVE = "anything the driver takes"
 
 
@@ -54,6 +57,7 @@ TYPE_KINDS: tuple[tuple[type[TypeEngine[Any]], Kind], ...] = (
     (sa.Date, Kind.DATE),
     (sa.Time, Kind.TIME),
     (sa.String, Kind.TEXT),
+    (Vector, Kind.VECTOR),
 )
 
 
@@ -118,7 +122,7 @@ class Field:
     numbered: bool = False
     server_default: bool = False
     server_onupdate: bool = False
-    #: Bounds by kind: characters or bytes of TEXT, bits of INTEGER, digits and decimals of DECIMAL.
+    #: Bounds by kind: characters or bytes of TEXT, numbers of VECTOR, bits of INTEGER, digits and decimals of DECIMAL.
     length: int | None = None
     bits: int = 64
     precision: int | None = None
@@ -173,6 +177,8 @@ def make_field(
 def _bounds(kind: Kind, stored: Any) -> dict[str, Any]:
     if kind in (Kind.TEXT, Kind.BYTES):
         return {"length": getattr(stored, "length", None)}
+    if kind is Kind.VECTOR:
+        return {"length": stored.dimensions}
     if kind is Kind.INTEGER:
         return {
             "bits": 16

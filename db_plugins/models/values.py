@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import EngineError, InvalidValueError, NotNullError, nearest
 from .fields import Field, Kind
+from .vectors import NotAVectorError, make_vector
 
 __all__ = ["Limits", "fit", "make_checker", "plain"]
 
@@ -90,6 +91,8 @@ def _takes(field: Field) -> str:
         return f"Decimal of {field.precision} digits, {field.scale or 0} of them decimals"
     if field.kind is Kind.ENUM and field.enum_class is not None:
         return f"a member of {field.enum_class.__name__}, or its name"
+    if field.kind is Kind.VECTOR:
+        return f"a list of {field.length} numbers"
     return str(field.kind.value)
 
 
@@ -313,6 +316,16 @@ def _json_value(field: Field, value: Any, limits: Limits, depth: int) -> Any:
     raise _refuse(field, value, "")
 
 
+def _vector(field: Field, _limits: Limits, _in_filter: bool) -> Checker:
+    def check(value: Any) -> Any:
+        try:
+            return make_vector(value, field.length or 0)
+        except NotAVectorError as exc:
+            raise _refuse(field, value, str(exc)) from None
+
+    return check
+
+
 CHECKERS: dict[Kind, Callable[[Field, Limits, bool], Checker]] = {
     Kind.INTEGER: _integer,
     Kind.FLOAT: _float,
@@ -327,6 +340,7 @@ CHECKERS: dict[Kind, Callable[[Field, Limits, bool], Checker]] = {
     Kind.UUID: _instance_of(uuid.UUID),
     Kind.BYTES: _bytes,
     Kind.JSON: _json,
+    Kind.VECTOR: _vector,
     Kind.NATIVE: _instance_of(object),
 }
 

@@ -43,9 +43,10 @@ _NO_EXTREMES = {
     Kind.BOOLEAN: "count the rows of each value: group_by({0}) and func.count()",
     Kind.ENUM: "order_by({0}) and first()",
     Kind.JSON: "keep the value in a column of its own",
+    Kind.VECTOR: "use nearest(), which orders by distance",
     Kind.NATIVE: "use the engine's own language through Database.native",
 }
-_NO_GROUPS = {Kind.JSON: _NO_EXTREMES[Kind.JSON], Kind.NATIVE: _NO_EXTREMES[Kind.NATIVE]}
+_NO_GROUPS = {kind: _NO_EXTREMES[kind] for kind in (Kind.JSON, Kind.VECTOR, Kind.NATIVE)}
 
 
 class AggregatingVerbs(BuildingVerbs[M]):

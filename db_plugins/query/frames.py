@@ -6,6 +6,7 @@
     str        string                        UUID       string, as str(value)
     Enum       string, the member's name     bytes      binary
     bool       bool                          JSON       string, as json.dumps writes it
+    Vector     list<float>, of 32 bits
 
 A Numeric without precision gets as many decimals as its values have; a type of the user's own is what it is stored as.
 pyarrow and pandas are imported when they are first asked for.
@@ -100,6 +101,7 @@ _TYPES: dict[Kind, Callable[[Any, Field], Any]] = {
     Kind.UUID: lambda pa, _: pa.string(),
     Kind.BYTES: lambda pa, _: pa.binary(),
     Kind.JSON: lambda pa, _: pa.string(),
+    Kind.VECTOR: lambda pa, _: pa.list_(pa.float32()),
     Kind.NATIVE: lambda _pa, _: None,
 }
 

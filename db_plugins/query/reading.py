@@ -14,8 +14,9 @@ from ..spec import QuerySpec
 from .building import BuildingVerbs
 from .cursors import CursorPage, make_cursor_page
 from .frames import load_package, make_frame, make_table
+from .nearest import find_nearest
 from .pages import Pagination, check_whole, make_page
-from .related import load_related
+from .related import keys_at_once, load_related
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -29,8 +30,6 @@ __all__ = ["ReadingVerbs"]
 M = TypeVar("M")
 Row = tuple[Any, ...]
 
-#: Keys in one statement of get_many: below every driver's limit of bound values.
-KEYS_AT_ONCE = 1000
 #: The largest batch of a stream: beyond it, memory is no longer constant in any useful sense.
 MAX_BATCH = 1_000_000
 #: Rows that become one chunk of an Arrow table.
@@ -52,8 +51,9 @@ class ReadingVerbs(BuildingVerbs[M]):
         """The objects with these primary keys, by key; keys that are not there are left out. Any number of keys."""
         wanted = list(dict.fromkeys(self._checked_key(k) for k in keys))
         found: dict[Any, M] = {}
-        for start in range(0, len(wanted), KEYS_AT_ONCE):
-            node = key_among(self._info, wanted[start : start + KEYS_AT_ONCE])
+        step = keys_at_once(len(self._info.key))
+        for start in range(0, len(wanted), step):
+            node = key_among(self._info, wanted[start : start + step])
             rows = self._rows(
                 self._spec.but(where=self._spec.and_where(node), order=(), limit=None, offset=0)
             )
@@ -171,6 +171,18 @@ class ReadingVerbs(BuildingVerbs[M]):
         """
         return make_cursor_page(self, cursor, per_page, max_per_page)
 
+    def nearest(self, column: Any, vector: Any, k: int, metric: str = "cosine") -> list[tuple[M, float]]:
+        """The ``k`` objects (1 to 10,000) whose Vector ``column`` lies nearest to ``vector``, each with its distance.
+
+        ``metric`` is ``"cosine"``, ``"l2"`` or ``"inner_product"`` (with its sign turned, so that less is nearer); see
+        ``nearest.py``. Filters are heeded, NULL vectors left out, and for cosine vectors of zeros; ties are by primary
+        key. Raises InvalidValueError for a vector of another length, UnsupportedOperationError for a query with a limit,
+        an offset, an order or groups.
+
+            for document, distance in db.query(Document).nearest(Document.embedding, vector, k=5): ...
+        """
+        return find_nearest(self, column, vector, k, metric)
+
     def explain(self) -> str:
         """The native statement as text; nothing is run."""
         engine = self._runner.engine
@@ -208,9 +220,7 @@ class ReadingVerbs(BuildingVerbs[M]):
     def _chosen(self, columns: Sequence[Any]) -> tuple[Field, ...]:
         if not columns:
             return self._info.fields
-        return tuple(
-            self._info.field(c) if isinstance(c, str) else self._reader.order(c).field for c in columns
-        )
+        return tuple(self._reader.column(c) for c in columns)
 
     def _checked_key(self, key: Any) -> Row:
         fields = self._info.key

@@ -30,13 +30,18 @@ if TYPE_CHECKING:
     from ..expressions import Reader
     from ..runner import Runner
 
-__all__ = ["Include", "add_include", "load_related"]
+__all__ = ["Include", "add_include", "keys_at_once", "load_related"]
 
 Row = tuple[Any, ...]
 
 #: Keys in one statement. Of several columns they are an OR, whose depth SQLite limits.
 KEYS_AT_ONCE = 1000
 COMPOSITE_AT_ONCE = 200
+
+
+def keys_at_once(width: int) -> int:
+    """How many keys of so many columns go into one statement."""
+    return KEYS_AT_ONCE if width == 1 else COMPOSITE_AT_ONCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +235,7 @@ def _among(fields: Sequence[Field], keys: Sequence[Row]) -> Node:
 
 
 def _parts(keys: list[Row]) -> Iterator[list[Row]]:
-    size = KEYS_AT_ONCE if keys and len(keys[0]) == 1 else COMPOSITE_AT_ONCE
+    size = keys_at_once(len(keys[0])) if keys else 1
     for start in range(0, len(keys), size):
         yield keys[start : start + size]
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -238,10 +238,15 @@ def _as_mapping(info: ModelInfo, row: Stored) -> dict[str, Any]:
 
 
 def _values(row: Stored, fields: Sequence[Field]) -> Row:
-    """The values of these fields; documents are copied, so that nobody changes what is stored."""
-    return tuple(
-        [copy.deepcopy(row.get(f.column)) if f.kind is Kind.JSON else row.get(f.column) for f in fields]
-    )
+    """The values of these fields; documents and lists are copied, so that nobody changes what is stored."""
+    return tuple([_COPIES.get(f.kind, _itself)(row.get(f.column)) for f in fields])
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+_COPIES: dict[Kind, Callable[[Any], Any]] = {Kind.JSON: copy.deepcopy, Kind.VECTOR: copy.copy}
 
 
 def _key(info: ModelInfo, row: Stored) -> Row:

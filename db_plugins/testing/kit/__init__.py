@@ -22,6 +22,7 @@ from .keys import Keys
 from .likes import Likes
 from .mapping import Mapping
 from .misfits import Misfits
+from .nearest import Nearest
 from .objects import Objects
 from .orders import Orders
 from .pages import Pages
@@ -60,6 +61,7 @@ class PluginConformance(
     Streams,
     Aggregates,
     Groups,
+    Nearest,
     Generated,
     Hypotheses,
     Objects,

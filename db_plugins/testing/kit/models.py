@@ -24,6 +24,8 @@ from sqlalchemy.orm import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from db_plugins import Vector
+
 __all__ = [
     "Animal",
     "Author",
@@ -34,14 +36,17 @@ __all__ = [
     "Classic",
     "Colour",
     "Dog",
+    "Essay",
     "Exact",
     "Imperative",
     "Labelled",
     "Pair",
+    "Passage",
     "Point",
     "Stamped",
     "Star",
     "Thing",
+    "Tile",
     "Token",
 ]
 
@@ -143,6 +148,46 @@ class Book(Base):
     title: Mapped[str] = mapped_column(sa.String(40))
     author_id: Mapped[int | None] = mapped_column("author", sa.ForeignKey("kit_author.id"))
     author: Mapped[Author | None] = relationship(back_populates="books")
+
+
+class Passage(Base):
+    """Text with what it means as a vector; two are alike, one is shorter."""
+
+    __tablename__ = "kit_passage"
+    __table_args__ = (
+        # pgvector's index, which other engines leave out.
+        sa.Index(
+            "kit_passage_nearest",
+            "meaning",
+            postgresql_using="hnsw",
+            postgresql_ops={"meaning": "vector_cosine_ops"},
+        ),
+    )
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str | None] = mapped_column(sa.String(40))
+    source: Mapped[str | None] = mapped_column(sa.String(10))
+    meaning: Mapped[list[float] | None] = mapped_column("embedding", Vector(3), key="meaning")
+    draft: Mapped[list[float] | None] = mapped_column(Vector(3))
+    short: Mapped[list[float] | None] = mapped_column(Vector(2))
+    author_id: Mapped[int | None] = mapped_column("author", sa.ForeignKey("kit_author.id"))
+    author: Mapped[Author | None] = relationship()
+
+
+class Tile(Base):
+    """A vector that must be given, in a row with a composite key."""
+
+    __tablename__ = "kit_tile"
+    row: Mapped[int] = mapped_column("tile_row", primary_key=True, autoincrement=False)
+    name: Mapped[str] = mapped_column("tile_name", sa.String(10), primary_key=True)
+    shade: Mapped[list[float]] = mapped_column(Vector(2))
+
+
+class Essay(Base):
+    """As many dimensions as an embedding has."""
+
+    __tablename__ = "kit_essay"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    embedding: Mapped[list[float] | None] = mapped_column(Vector(1536))
 
 
 def _slug(context: Any) -> str:

@@ -74,6 +74,12 @@ class Reads(Harness):
         assert db.query(Star).get_many([]) == {}
         assert list(db.query(Star).filter(Star.id < 10).get_many(range(5, 20))) == [5, 6, 7, 8, 9]
 
+    def test_get_many_takes_any_number_of_composite_keys(self, connect: Connect) -> None:
+        db = connect(Pair)
+        keys = [(n, "a") for n in range(1500)]
+        self.stock(db, Pair, [{"left": left, "right": right} for left, right in keys])
+        assert list(db.query(Pair).get_many([*reversed(keys), (5, "b")])) == keys[::-1]
+
     def test_first_is_by_primary_key_unless_ordered(self, seven: Database) -> None:
         query = seven.query(Star)
         assert query.first().id == 1  # type: ignore[union-attr]

@@ -3,7 +3,8 @@
     int str bool float bytes JSON   as they are         Enum       the member's name
     Decimal    Decimal128, at the column's scale        datetime   naive, in UTC
     UUID       binary, subtype 4                        date       its midnight
-    time       "HH:MM:SS.ffffff", which sorts by value  None       a missing field
+    time       "HH:MM:SS.ffffff", which sorts by value  Vector     an array of doubles
+    None       a missing field
 
 Everything here is pure, and the values that come in have been checked by the core.
 """
@@ -26,6 +27,7 @@ from bson.int64 import Int64
 from db_plugins.errors import EngineError, InvalidValueError
 from db_plugins.models import Field, Kind, ModelInfo
 from db_plugins.models.makers import Unless, make_document_reader
+from db_plugins.models.vectors import read_vector
 
 __all__ = ["CODEC_OPTIONS", "decoder", "document_maker", "encode", "encode_number", "path_of", "row_maker"]
 
@@ -197,6 +199,10 @@ def _without_references(value: Any) -> Any:
     return value
 
 
+def _decode_vector(field: Field) -> Coder:
+    return lambda stored: read_vector(stored, field.length or 0)
+
+
 def _nothing(_field: Field) -> None:
     return None
 
@@ -215,6 +221,7 @@ ENCODERS: dict[Kind, Callable[[Field], Coder]] = {
     Kind.UUID: lambda _field: Binary.from_uuid,
     Kind.BYTES: _same,
     Kind.JSON: _same,
+    Kind.VECTOR: _same,
     Kind.NATIVE: _same,
 }
 
@@ -232,6 +239,7 @@ DECODERS: dict[Kind, Callable[[Field], Coder | None]] = {
     Kind.UUID: lambda _field: lambda stored: stored.as_uuid() if isinstance(stored, Binary) else stored,
     Kind.BYTES: lambda _field: bytes,
     Kind.JSON: _decode_json,
+    Kind.VECTOR: _decode_vector,
     Kind.NATIVE: _nothing,
 }
 

@@ -16,7 +16,7 @@ from pymongo.errors import CollectionInvalid, OperationFailure
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import UnaryExpression
 
-from db_plugins.models import Field, ModelInfo
+from db_plugins.models import Field, Kind, ModelInfo
 
 from .codec import path_of
 
@@ -58,7 +58,7 @@ def link_index(table: sa.Table) -> list[IndexModel]:
 
 
 def _plain_keys(info: ModelInfo, index: sa.Index) -> list[tuple[str, int]]:
-    """The index's fields and directions; empty if it holds an expression that MongoDB cannot index."""
+    """The index's fields and directions; empty if it holds an expression, or a vector, that MongoDB cannot index."""
     keys = []
     for expression in index.expressions:
         direction = ASCENDING
@@ -67,7 +67,7 @@ def _plain_keys(info: ModelInfo, index: sa.Index) -> list[tuple[str, int]]:
                 direction = DESCENDING
             expression = expression.element
         field: Field | None = info.by_column.get(getattr(expression, "name", ""))
-        if field is None or not isinstance(expression, sa.Column):
+        if field is None or not isinstance(expression, sa.Column) or field.kind is Kind.VECTOR:
             return []
         keys.append((path_of(info, field), direction))
     return keys
@@ -87,7 +87,7 @@ def _untranslated(info: ModelInfo) -> Iterator[str]:
     known = {unique.name for unique in info.uniques}
     for index in info.table.indexes:
         if not _plain_keys(info, index) or (index.unique and str(index.name) not in known):
-            yield f"the index {str(index.name)!r}, which has a condition or an expression"
+            yield f"the index {str(index.name)!r}, which has a condition, an expression or a vector"
 
 
 def existing_collections(database: Any) -> set[str]:

@@ -24,6 +24,7 @@ from db_plugins.engine import (
     SupportsAggregation,
     SupportsStorage,
     SupportsTransactions,
+    SupportsVectors,
     TransactionConnection,
 )
 from db_plugins.errors import ConfigError, UnsupportedOperationError
@@ -35,6 +36,7 @@ from .reads import AtHand, run
 from .storage import create_tables, drop_tables, move_numbering
 from .streaming import Stream
 from .types import runtime_types
+from .vectors import nearest_rows
 
 if TYPE_CHECKING:
     from .engine import SQLEngine
@@ -98,7 +100,7 @@ def _prepare(engine: SQLEngine, dialect: sa.Dialect) -> Callable[[Any, Any], Non
     return prepare
 
 
-class _Verbs(Connection, SupportsAggregation):
+class _Verbs(Connection, SupportsAggregation, SupportsVectors):
     """The five verbs, over ``_use()``: a SQLAlchemy Connection lent for one call."""
 
     engine: SQLEngine
@@ -140,6 +142,14 @@ class _Verbs(Connection, SupportsAggregation):
             return None
         with self._use(Context(query.spec.model)) as connection:
             return plan.groups(connection.execute(plan.statement))
+
+    def nearest(
+        self, query: Compiled, column: Field, vector: Sequence[float], k: int, metric: str
+    ) -> list[Row] | None:
+        if not self.engine.has_vectors:
+            return None
+        with self._use(Context(query.spec.model)) as connection:
+            return nearest_rows(connection, self.engine.words, query.spec, column, vector, k, metric)
 
     def insert(
         self,

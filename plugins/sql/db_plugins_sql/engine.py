@@ -63,6 +63,8 @@ class SQLEngine(Engine):
     #: Does a server-side cursor exist only inside a transaction? Does it outlive other statements on its connection?
     cursors_need_transaction = False
     cursors_stay_open = False
+    #: Has it pgvector's operators?
+    has_vectors = False
 
     #: May statements be kept by their shape and sent to the driver's own cursor?
     keeps_statements = False
@@ -269,6 +271,7 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
     cursors_need_transaction = True
     cursors_stay_open = True
     keeps_statements = True
+    has_vectors = True
 
     def is_alive(self, driver: Any) -> bool:
         # An idle connection with something to read was closed by the server, or is about to be.

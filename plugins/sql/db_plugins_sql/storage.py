@@ -5,6 +5,7 @@ The user's metadata is never changed: what is created is a copy.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,8 +15,11 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 from db_plugins.models import Field
 
 from .types import physical
+from .vectors import has_vectors, make_extension, vector_indexes
 
 __all__ = ["create_tables", "drop_tables", "move_numbering", "physical_tables"]
+
+log = logging.getLogger("db_plugins")
 
 
 def physical_tables(tables: Sequence[sa.Table], dialect: sa.Dialect) -> list[sa.Table]:
@@ -39,6 +43,10 @@ def _copy(table: sa.Table, metadata: sa.MetaData, dialect: sa.Dialect) -> sa.Tab
     for constraint in table.constraints:
         if isinstance(constraint, (sa.UniqueConstraint, sa.ForeignKeyConstraint)):
             keyed |= {c.name for c in constraint.columns}
+    if dialect.name != "postgresql":
+        for index in vector_indexes(copy):
+            copy.indexes.discard(index)
+            log.warning("%s: %s has no index for a Vector: %s is left out", table, dialect.name, index.name)
     numbered = table.autoincrement_column
     for column in copy.columns:
         column.type = physical(column.type, dialect.name, indexed=column.name in keyed)
@@ -61,7 +69,8 @@ def create_tables(connection: sa.Connection, tables: Sequence[sa.Table]) -> None
     made = physical_tables(tables, connection.dialect)
     if not made:
         return
-    _create_extensions(connection, made)
+    if connection.dialect.name == "postgresql" and any(has_vectors(table) for table in made):
+        make_extension(connection)
     made[0].metadata.create_all(connection, tables=made)
     inspector = sa.inspect(connection)
     for table in made:
@@ -69,12 +78,6 @@ def create_tables(connection: sa.Connection, tables: Sequence[sa.Table]) -> None
         for index in table.indexes:
             if index.name not in there:
                 index.create(connection, checkfirst=True)
-
-
-def _create_extensions(connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
-    vectors = any(type(c.type).__module__.startswith("pgvector") for t in tables for c in t.columns)
-    if connection.dialect.name == "postgresql" and vectors:
-        connection.execute(sa.text("CREATE EXTENSION IF NOT EXISTS vector"))
 
 
 def drop_tables(connection: sa.Connection, tables: Sequence[sa.Table]) -> None:

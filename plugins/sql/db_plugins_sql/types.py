@@ -7,7 +7,9 @@ that ``create_all`` gives a column.
 
 from __future__ import annotations
 
+import array
 import datetime as dt
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -16,8 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
+from db_plugins.models import Vector
 from db_plugins.models.fields import unwrapped
 from db_plugins.models.makers import Unless
+from db_plugins.models.vectors import make_vector, read_vector
 
 __all__ = ["json_without_null", "physical", "runtime_types"]
 
@@ -95,6 +99,34 @@ class TextUuid(sa.Uuid[Any]):
         self.native_uuid = False
 
 
+class BinaryVector(Vector):
+    """32 bits for each number, the least byte first: half the size of text, and read in a tenth of the time."""
+
+    def bind_processor(self, dialect: sa.Dialect) -> Any:
+        def process(value: Any) -> bytes | None:
+            return None if value is None else _swapped(make_vector(value, self.dimensions)).tobytes()
+
+        return process
+
+    def result_processor(self, dialect: sa.Dialect, coltype: object) -> Any:
+        from_text: Any = super().result_processor(dialect, coltype)
+
+        def process(value: Any) -> list[float] | None:
+            if not isinstance(value, bytes):
+                return from_text(value)  # type: ignore[no-any-return]
+            return read_vector(_swapped(b"" if len(value) % 4 else value), self.dimensions)
+
+        return process
+
+
+def _swapped(numbers: Any) -> array.array[float]:
+    """Numbers of 32 bits, or their bytes, between this machine's order of bytes and the least first."""
+    made = array.array("f", numbers)
+    if sys.byteorder == "big":
+        made.byteswap()
+    return made
+
+
 def json_without_null(base: type[Any]) -> type[Any]:
     """The dialect's JSON type, with ``None`` as NULL and never as JSON null."""
 
@@ -109,9 +141,14 @@ def json_without_null(base: type[Any]) -> type[Any]:
 
 #: Type → converting class, by dialect name.
 RUNTIME: dict[str, dict[Any, Any]] = {
-    "sqlite": {sa.DateTime: SQLiteDateTime, sa.Float: SQLiteFloat, sa.Numeric: SQLiteNumeric},
-    "mysql": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid},
-    "mariadb": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid},
+    "sqlite": {
+        sa.DateTime: SQLiteDateTime,
+        sa.Float: SQLiteFloat,
+        sa.Numeric: SQLiteNumeric,
+        Vector: BinaryVector,
+    },
+    "mysql": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid, Vector: BinaryVector},
+    "mariadb": {sa.DateTime: MariaDBDateTime, sa.Uuid: TextUuid, Vector: BinaryVector},
 }
 
 
@@ -161,6 +198,7 @@ _MARIADB: tuple[tuple[type[Any], Callable[[Any], TypeEngine[Any]]], ...] = (
     (sa.Float, lambda t: mysql.DOUBLE()),  # FLOAT has 32 bits there
     (sa.Numeric, lambda t: sa.Numeric(t.precision or 65, 30 if t.precision is None else t.scale)),
     (sa.LargeBinary, lambda t: mysql.LONGBLOB()),
+    (Vector, lambda t: mysql.LONGBLOB()),
     (sa.Uuid, lambda t: mysql.CHAR(32, charset="ascii", collation="ascii_bin")),
 )
 
@@ -172,7 +210,13 @@ def _copied(type_: sa.String, **changes: Any) -> TypeEngine[Any]:
     return made
 
 
+def _physical_sqlite(type_: TypeEngine[Any], _indexed: bool) -> TypeEngine[Any]:
+    # A type of no known name has the affinity of numbers.
+    return sa.LargeBinary() if isinstance(type_, Vector) else type_
+
+
 PHYSICAL: dict[str, Callable[[TypeEngine[Any], bool], TypeEngine[Any]]] = {
+    "sqlite": _physical_sqlite,
     "postgresql": _physical_postgresql,
     "mysql": _physical_mariadb,
     "mariadb": _physical_mariadb,
