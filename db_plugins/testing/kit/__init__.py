@@ -29,6 +29,7 @@ from .paths import Paths
 from .reads import Reads
 from .refusals import Guards, Refusals
 from .related import Related
+from .sessions import Sessions
 from .sharing import Sharing
 from .storage import Storage
 from .streams import Streams
@@ -65,6 +66,7 @@ class PluginConformance(
     Objects,
     Transactions,
     Conflicts,
+    Sessions,
     Sharing,
     Refusals,
     Faults,

@@ -22,6 +22,7 @@ from db_plugins.engine import (
     Connection,
     Groups,
     SupportsAggregation,
+    SupportsSessions,
     SupportsStorage,
     SupportsTransactions,
     TransactionConnection,
@@ -37,6 +38,7 @@ from .types import runtime_types
 
 if TYPE_CHECKING:
     from .engine import SQLEngine
+    from .sessions import SQLSession
 
 __all__ = ["SQLConnection", "SQLTransaction", "make_pool"]
 
@@ -226,7 +228,7 @@ class _Verbs(Connection, SupportsAggregation):
             return ".".join(str(part) for part in info)
 
 
-class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
+class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions, SupportsSessions):
     """A pool; each call takes a connection of it."""
 
     def __init__(self, engine: SQLEngine) -> None:
@@ -277,6 +279,11 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
             raise
         return SQLTransaction(self, connection, connection.get_transaction())
 
+    def begin_session(self, failed: Callable[[Exception], None]) -> SQLSession:
+        from .sessions import SQLSession
+
+        return SQLSession(self, failed)
+
     def close(self) -> None:
         self.pool.dispose()
 
@@ -299,7 +306,7 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
         return ", ".join(found) or None
 
 
-class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
+class SQLTransaction(_Verbs, SupportsStorage, SupportsSessions, TransactionConnection):
     """One connection of the pool, inside BEGIN, or inside a savepoint of it."""
 
     def __init__(
@@ -365,6 +372,11 @@ class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
         with _noted(Context(in_transaction=True)):
             self._free()
             return SQLTransaction(self.parent, self.connection, self.connection.begin_nested(), outer=self)
+
+    def begin_session(self, failed: Callable[[Exception], None]) -> SQLSession:
+        from .sessions import SQLSession
+
+        return SQLSession(self.parent, failed, joins=self)
 
     def close(self) -> None:
         if self.nested:
