@@ -167,21 +167,18 @@ class _Verbs(Connection, SupportsAggregation):
         returning: tuple[Field, ...],
     ) -> list[Row]:
         statement = sa.insert(model.table)
-        if not values[0]:  # only defaults: a statement for each row
-            return [
-                row
-                for _ in values
-                for row in self._store(connection, model, [{model.key[0].column: None}], returning)
-            ]
+        if not values[0] and len(values) > 1:  # only defaults: a statement for each row
+            return [row for one in values for row in self._store(connection, model, [one], returning)]
         if not returning:
-            connection.execute(statement, values)
+            connection.execute(statement, values if values[0] else None)
             return []
         if connection.dialect.insert_returning:
             statement = statement.returning(
                 *[f.table_column for f in returning], sort_by_parameter_order=len(values) > 1
             )
             return [
-                tuple(row) for row in connection.execute(statement, values if len(values) > 1 else values[0])
+                tuple(row)
+                for row in connection.execute(statement, values if len(values) > 1 else values[0] or None)
             ]
         return [self._store_and_read(connection, model, one, returning) for one in values]
 
@@ -193,7 +190,7 @@ class _Verbs(Connection, SupportsAggregation):
         returning: tuple[Field, ...],
     ) -> Row:
         """For servers without RETURNING (MySQL): the key is the driver's last row id."""
-        key = connection.execute(sa.insert(model.table), values).inserted_primary_key
+        key = connection.execute(sa.insert(model.table), values or None).inserted_primary_key
         assert key is not None
         where = [f.table_column == part for f, part in zip(model.key, key, strict=True)]
         return tuple(connection.execute(sa.select(*[f.table_column for f in returning]).where(*where)).one())
