@@ -196,6 +196,19 @@ class Sessions(Harness):
             assert [first.id, *(star.id for star in stream)] == [1, 2, 3, 4, 5, 6, 7]
             next(seven.query(Star).stream(batch_size=2))
 
+    def test_a_stream_ends_with_the_transaction_that_its_user_ends(self, seven: Any) -> None:
+        for end in ("commit", "rollback"):
+            with seven.session() as s:
+                stream = seven.query(Star).stream(batch_size=2)
+                next(stream)
+                getattr(s, end)()
+                s.get(Star, 1)
+                if seven.native.engine.pool.size() > 1:  # in memory it was read to the end at once
+                    next(stream)
+                    with pytest.raises(UnsupportedOperationError, match="stream has ended"):
+                        next(stream)
+            assert seven.query(Star).count() == 7
+
     def test_another_thread_does_not_join(self, connect: Connect) -> None:
         db = connect(Star)
         with db.session() as s:
@@ -337,6 +350,20 @@ class Sessions(Harness):
         with db.session() as s:
             s.delete(db.query(Book).get(1))
         assert db.query(Book).count() == 1
+
+    def test_an_object_that_a_joined_call_updates_stays_with_the_session(self, connect: Connect) -> None:
+        db = connect(Star)
+        with db.session() as s:
+            star = Star(name="a")
+            s.add(star)
+            s.flush()
+            assert db.query(Star).update(star, {"mag": 1}) is star
+            assert (star in s, star.mag, s.is_modified(star)) == (True, 1.0, False)
+            star.name = "b"
+            with pytest.raises(UnsupportedOperationError, match="Session"):
+                db.query(Star).insert(star)
+        read = db.query(Star).one()
+        assert (read.name, read.mag) == ("b", 1.0)
 
     def test_values_are_those_of_a_query(self, connect: Connect) -> None:
         db = connect(Thing)

@@ -8,9 +8,9 @@ Calls that join (``_use``, ``_stream``) flush the Session and run on its connect
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing, contextmanager
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
@@ -73,7 +73,11 @@ class _Joining(_Verbs, SupportsStorage, SupportsSessions, TransactionConnection)
         context.in_transaction = True
         with _noted(context):
             transaction = self.owner.flushed()
-        yield from transaction._stream(query, batch, context)
+        stream = cast("Generator[list[Row], None, None]", transaction._stream(query, batch, context))
+        with closing(stream) as parts:
+            for rows in parts:
+                yield rows
+                self.owner.check_lends(transaction)
 
     def savepoint(self) -> Savepoint:
         with _noted(Context(in_transaction=True)):
@@ -155,8 +159,17 @@ class SQLSession(_Joining, SessionConnection):
 
     def end_streams(self) -> None:
         """No half-read result may be in the way of a commit or rollback."""
-        if self._lent is not None and self._lent is not self._joins:
+        if self._joins is not None:
+            self._joins._free()
+        elif self._lent is not None:
             self._lent._end_streams()
+
+    def check_lends(self, transaction: SQLTransaction) -> None:
+        """Refuse to read on in a transaction that its user has ended."""
+        if self._joins is None and self._lent is not transaction:
+            raise UnsupportedOperationError(
+                "the transaction of this stream has ended", hint="read it before the commit or rollback"
+            )
 
     def flushed(self) -> SQLTransaction:
         """The transaction, begun, with what is pending written to it; a Session without autoflush stays as it is."""
