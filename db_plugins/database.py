@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -136,11 +136,8 @@ class Database:
             bound._root = self._root_runner()
             bound._bound = runner
             bound._joined = self._joined
-            token = self._joined.set(_Joined.here(runner))
-            try:
+            with self._join(_Joined.here(runner)):
                 yield bound
-            finally:
-                self._joined.reset(token)
 
     @contextmanager
     def session(self, *, commit: bool = True) -> Iterator[Session]:
@@ -155,12 +152,11 @@ class Database:
         """
         from .sessions import open_session
 
-        with open_session(self._runner(), commit=commit) as (session, runner):
-            token = self._joined.set(_Joined.here(runner, within=self._bound))
-            try:
-                yield session
-            finally:
-                self._joined.reset(token)
+        with (
+            open_session(self._runner(), commit=commit) as (session, runner),
+            self._join(_Joined.here(runner, within=self._bound)),
+        ):
+            yield session
 
     def run_transaction(self, fn: Callable[[Database], T], retries: int = 10) -> T:
         """``fn(tx)`` in a transaction, run again after errors that are ``retryable``, at most ``retries`` times."""
@@ -255,6 +251,18 @@ class Database:
                 hint="hand it tx: `with db.transaction() as tx`",
             )
         return joined.runner
+
+    @contextmanager
+    def _join(self, joined: _Joined) -> Iterator[None]:
+        """Let calls on this Database join for the length of a block."""
+        token = self._joined.set(joined)
+        try:
+            yield
+        finally:
+            # A web framework enters and leaves a dependency in two threads, each with a copy of the context: there is
+            # nothing to take back there, and a block that has ended is joined nowhere.
+            with suppress(ValueError):
+                self._joined.reset(token)
 
     def _root_runner(self) -> Runner:
         if self._root is None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import datetime as dt
 from contextlib import suppress
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import pytest
@@ -218,6 +220,21 @@ class Sessions(Harness):
             if reader.is_done():
                 assert reader.result() == []
         assert reader.result() in ([], ["a"])
+
+    def test_the_block_may_be_entered_and_left_in_two_threads_as_web_frameworks_do(
+        self, connect: Connect
+    ) -> None:
+        db = connect(Star)
+        for name, error in (("a", None), ("b", Stop())):
+            block = db.session()
+            s = Beside(block.__enter__).result()
+            Beside(partial(s.add, Star(name=name))).result()
+            with suppress(Stop):
+                Beside(partial(block.__exit__, error and Stop, error, None)).result()
+        block = db.session()
+        contextvars.copy_context().run(block.__enter__)
+        contextvars.copy_context().run(block.__exit__, None, None, None)
+        assert star_names(db) == ["a"]
 
     def test_a_task_started_inside_that_uses_db_is_refused(self, connect: Connect) -> None:
         db = connect(Star)
