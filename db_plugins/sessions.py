@@ -131,6 +131,8 @@ def _error_of(engine: Engine, block: Block, exc: Exception) -> DbPluginsError | 
         )
     if not isinstance(exc, (sa_exc.StatementError, sa_exc.TimeoutError)):
         return None
+    if isinstance(getattr(exc, "orig", None), sa_exc.SQLAlchemyError):
+        return None  # never sent: a bound parameter without a value
     ours = engine.classify(exc)
     if isinstance(ours, EngineError):
         ours.engine = ours.engine or engine.name

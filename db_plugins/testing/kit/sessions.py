@@ -230,7 +230,7 @@ class Sessions(Harness):
             s = Beside(block.__enter__).result()
             Beside(partial(s.add, Star(name=name))).result()
             with suppress(Stop):
-                Beside(partial(block.__exit__, error and Stop, error, None)).result()
+                Beside(partial(block.__exit__, type(error) if error else None, error, None)).result()
         block = db.session()
         contextvars.copy_context().run(block.__enter__)
         contextvars.copy_context().run(block.__exit__, None, None, None)
@@ -518,6 +518,8 @@ class Sessions(Harness):
             s.scalars(sa.select(Star)).one()
         with pytest.raises(sa_exc.InvalidRequestError, match="not mapped"), db.session() as s:
             s.add(object())
+        with pytest.raises(sa_exc.StatementError, match="bind parameter"), db.session() as s:
+            s.execute(sa.text("SELECT :x"))
 
     def test_a_version_that_was_counted_on_by_somebody_else_is_a_conflict(self, connect: Connect) -> None:
         db = connect(Clock)
