@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -23,6 +23,8 @@ from .errors import ConfigError, EngineError, UnsupportedOperationError
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
+
+    from sqlalchemy.orm import Session
 
     from .config import Settings
     from .engine import Capability, Connection, Engine, Health
@@ -137,11 +139,28 @@ class Database:
             bound = Database(self._settings, self._load_models)
             bound._root = self._root_runner()
             bound._bound = runner
-            token = self._joined.set(_Joined.here(runner))
-            try:
+            bound._joined = self._joined
+            with self._join(_Joined.here(runner)):
                 yield bound
-            finally:
-                self._joined.reset(token)
+
+    @contextmanager
+    def session(self, *, commit: bool = True) -> Iterator[Session]:
+        """A SQLAlchemy ``Session`` that is a transaction: committed at the end, or undone if an exception leaves the block.
+
+        Calls on this Database inside join it, and flush it first. With ``commit=False`` only what you commit stays.
+        Inside a transaction it joins that and commits nothing itself. Objects stay readable afterwards. What the driver
+        raises leaves the block as our errors. Raises UnsupportedOperationError on an engine without sessions.
+
+            with db.session() as s:
+                s.add(Star(name="Vega"))
+        """
+        from .sessions import open_session
+
+        with (
+            open_session(self._runner(), commit=commit) as (session, runner),
+            self._join(_Joined.here(runner, within=self._bound)),
+        ):
+            yield session
 
     def run_transaction(self, fn: Callable[[Database], T], retries: int = 10) -> T:
         """``fn(tx)`` in a transaction, run again after errors that are ``retryable``, at most ``retries`` times."""
@@ -224,9 +243,10 @@ class Database:
 
     def _runner(self) -> Runner:
         """The runner of this moment: the bound one, the transaction's of this thread and task, or the shared one."""
-        if self._bound is not None:
-            return self._bound
         joined = self._joined.get()
+        if self._bound is not None:
+            is_session = joined is not None and joined.within is self._bound and joined.is_here()
+            return joined.runner if is_session else self._bound  # type: ignore[union-attr]
         if joined is None or joined.thread != threading.get_ident() or joined.runner.block.ended:  # type: ignore[union-attr]
             return self._root_runner()
         if joined.task is not _current_task():
@@ -235,6 +255,18 @@ class Database:
                 hint="hand it tx: `with db.transaction() as tx`",
             )
         return joined.runner
+
+    @contextmanager
+    def _join(self, joined: _Joined) -> Iterator[None]:
+        """Let calls on this Database join for the length of a block."""
+        token = self._joined.set(joined)
+        try:
+            yield
+        finally:
+            # A web framework enters and leaves a dependency in two threads, each with a copy of the context: there is
+            # nothing to take back there, and a block that has ended is joined nowhere.
+            with suppress(ValueError):
+                self._joined.reset(token)
 
     def _root_runner(self) -> Runner:
         if self._root is None:
@@ -282,18 +314,24 @@ class Database:
 
 
 class _Joined:
-    """A transaction and where it was opened."""
+    """A transaction and where it was opened; ``within`` is what the Database was bound to that opened a session."""
 
-    __slots__ = ("runner", "task", "thread")
+    __slots__ = ("runner", "task", "thread", "within")
 
-    def __init__(self, runner: Runner, thread: int, task: Any) -> None:
+    def __init__(self, runner: Runner, thread: int, task: Any, within: Runner | None) -> None:
         self.runner = runner
         self.thread = thread
         self.task = task
+        self.within = within
 
     @classmethod
-    def here(cls, runner: Runner) -> _Joined:
-        return cls(runner, threading.get_ident(), _current_task())
+    def here(cls, runner: Runner, within: Runner | None = None) -> _Joined:
+        return cls(runner, threading.get_ident(), _current_task(), within)
+
+    def is_here(self) -> bool:
+        """Is this its thread and task, and has it not ended?"""
+        here = self.thread == threading.get_ident() and self.task is _current_task()
+        return here and not self.runner.block.ended  # type: ignore[union-attr]
 
 
 def _current_task() -> Any:

@@ -3,7 +3,7 @@
     Engine      pure: QuerySpec → Compiled, driver exception → our error. Does no I/O.
     Connection  short: runs what was compiled. Shared by threads, any pool inside.
     roles       powers with methods, asked with isinstance: SupportsStorage, SupportsTransactions,
-                SupportsAggregation, SupportsVectors, SupportsDatabases
+                SupportsAggregation, SupportsSessions, SupportsVectors, SupportsDatabases
     Capability  powers that only change what is legal
 
 A first engine is a copy of ``db_plugins/testing/memory.py``. Every verb of the query is written once in the core over
@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -27,6 +27,7 @@ from .spec import QuerySpec
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+    from sqlalchemy.orm import Session
 
     from .models import Field, Limits, ModelInfo
 
@@ -41,9 +42,11 @@ __all__ = [
     "Groups",
     "Health",
     "QuerySpec",
+    "SessionConnection",
     "Settings",
     "SupportsAggregation",
     "SupportsDatabases",
+    "SupportsSessions",
     "SupportsStorage",
     "SupportsTransactions",
     "SupportsVectors",
@@ -376,3 +379,24 @@ class TransactionConnection(Connection):
     def savepoint(self) -> TransactionConnection:
         """A nested transaction. Called only where SAVEPOINTS is claimed."""
         raise NotImplementedError(f"{type(self).__name__} claims SAVEPOINTS and has no savepoint()")
+
+
+class SessionConnection(TransactionConnection):
+    """A transaction that a SQLAlchemy Session owns. Calls on it flush the Session first, and so see what is pending.
+
+    ``commit`` and ``rollback`` are the Session's; after ``close`` the Session is refused.
+    """
+
+    session: Session
+
+
+class SupportsSessions(ABC):
+    """A role of Connection, and of its TransactionConnections: SQLAlchemy Sessions."""
+
+    @abstractmethod
+    def begin_session(self, failed: Callable[[Exception], None]) -> SessionConnection:
+        """A Session with ``expire_on_commit=False``, as a transaction; on a TransactionConnection a part of it, which
+        commits nothing and is undone alone. Its user may commit and roll back, and go on with another transaction.
+
+        ``failed`` must be called with the exception of a flush or statement of the Session that the database refused.
+        """

@@ -58,6 +58,8 @@ class Block:
 
     error: EngineError | None = None
     ended: bool = False
+    #: What can be done after an error.
+    way_out: str = "leave its block, or the savepoint's"
 
     def check(self) -> None:
         """Refuse a call that can no longer be part of the transaction."""
@@ -68,7 +70,7 @@ class Block:
         if self.error is not None:
             raise UnsupportedOperationError(
                 f"this transaction failed with {type(self.error).__name__}: {self.error.fact}",
-                hint="leave its block, or the savepoint's",
+                hint=self.way_out,
             ) from self.error
 
 

@@ -124,10 +124,12 @@ def changed_values(info: ModelInfo, instance: Any) -> dict[str, Any]:
 
 
 def mark_stored(info: ModelInfo, instance: Any, names: Sequence[str], row: Row) -> None:
-    """Fill an instance with the row as it was stored and leave it detached, nothing pending."""
+    """Fill an instance with the row as it was stored, nothing pending; it is detached, unless a Session holds it."""
     state = instance_state(instance)
     for name, value in zip(names, row, strict=True):
         set_committed_value(instance, name, value)
-    if state.key is not None or state.session is not None:
+    if state.session is not None:
+        return  # it stays with its Session, which a call on the Database has joined
+    if state.key is not None:
         make_transient(instance)
     make_transient_to_detached(instance)

@@ -30,6 +30,7 @@ from .paths import Paths
 from .reads import Reads
 from .refusals import Guards, Refusals
 from .related import Related
+from .sessions import Sessions
 from .sharing import Sharing
 from .storage import Storage
 from .streams import Streams
@@ -67,6 +68,7 @@ class PluginConformance(
     Objects,
     Transactions,
     Conflicts,
+    Sessions,
     Sharing,
     Refusals,
     Faults,

@@ -18,7 +18,7 @@ import pytest
 
 from db_plugins import Capability, Database
 from db_plugins import connect as connect_to
-from db_plugins.engine import Connection, SupportsStorage, SupportsTransactions
+from db_plugins.engine import Connection, SupportsSessions, SupportsStorage, SupportsTransactions
 
 from ..report import PROPERTY
 from .models import Star
@@ -31,7 +31,6 @@ T = TypeVar("T", bound=type)
 
 #: Capabilities whose API comes with a later release of the kit, so that neither claim nor refusal can be shown.
 NOT_YET_PROVABLE = (
-    Capability.SESSIONS,
     Capability.MIGRATIONS,
     Capability.NATIVE_ASYNC,
 )
@@ -208,10 +207,12 @@ def _reached(*_args: Any, **_more: Any) -> NoReturn:
     pytest.fail("this must be refused before anything reaches the server")
 
 
-class _Alarm(Connection, SupportsStorage, SupportsTransactions):
+class _Alarm(Connection, SupportsStorage, SupportsTransactions, SupportsSessions):
     """A connection that nothing may use."""
 
-    fetch = count = insert = update = delete = create = drop = existing = version = begin = _reached
+    fetch = count = insert = update = delete = create = drop = existing = version = begin = begin_session = (
+        _reached
+    )
     native = property(_reached)
 
     def close(self) -> None:

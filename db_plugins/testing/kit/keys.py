@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import threading
 
+from sqlalchemy.orm import Mapped, mapped_column
+
 from db_plugins import Capability
 
 from .harness import Connect, Harness, subject
-from .models import Badge, Pair, Star
+from .models import Badge, Base, Pair, Star
 
 __all__ = ["Keys"]
+
+
+class Ticket(Base):
+    """Nothing but a numbered key."""
+
+    __tablename__ = "kit_ticket"
+    id: Mapped[int] = mapped_column(primary_key=True)
 
 
 @subject("keys", Capability.WRITE)
@@ -21,6 +30,14 @@ class Keys(Harness):
         assert [query.insert({"name": n}).id for n in "abc"] == [1, 2, 3]
         assert query.bulk_insert([{"name": n} for n in "defg"], return_keys=True).keys == (4, 5, 6, 7)
         assert query.insert({"name": "h", "id": None}).id == 8
+
+    def test_a_row_may_be_nothing_but_its_number(self, connect: Connect) -> None:
+        query = connect(Ticket).query(Ticket)
+        assert query.insert({}).id == 1
+        assert query.bulk_insert([{}, {}, {}], return_keys=True).keys == (2, 3, 4)
+        assert query.bulk_insert([{}, {}]).inserted == 2
+        assert query.bulk_insert([{}]).inserted == 1
+        assert [ticket.id for ticket in query.order_by("id").all()] == [1, 2, 3, 4, 5, 6, 7]
 
     def test_keys_given_by_hand_move_the_numbering(self, connect: Connect) -> None:
         query = connect(Star).query(Star)

@@ -22,6 +22,7 @@ from db_plugins.engine import (
     Connection,
     Groups,
     SupportsAggregation,
+    SupportsSessions,
     SupportsStorage,
     SupportsTransactions,
     SupportsVectors,
@@ -40,6 +41,7 @@ from .vectors import nearest_rows
 
 if TYPE_CHECKING:
     from .engine import SQLEngine
+    from .sessions import SQLSession
 
 __all__ = ["SQLConnection", "SQLTransaction", "make_pool"]
 
@@ -180,21 +182,18 @@ class _Verbs(Connection, SupportsAggregation, SupportsVectors):
         returning: tuple[Field, ...],
     ) -> list[Row]:
         statement = sa.insert(model.table)
-        if not values[0]:  # only defaults: a statement for each row
-            return [
-                row
-                for _ in values
-                for row in self._store(connection, model, [{model.key[0].column: None}], returning)
-            ]
+        if not values[0] and len(values) > 1:  # only defaults: a statement for each row
+            return [row for one in values for row in self._store(connection, model, [one], returning)]
         if not returning:
-            connection.execute(statement, values)
+            connection.execute(statement, values if values[0] else None)
             return []
         if connection.dialect.insert_returning:
             statement = statement.returning(
                 *[f.table_column for f in returning], sort_by_parameter_order=len(values) > 1
             )
             return [
-                tuple(row) for row in connection.execute(statement, values if len(values) > 1 else values[0])
+                tuple(row)
+                for row in connection.execute(statement, values if len(values) > 1 else values[0] or None)
             ]
         return [self._store_and_read(connection, model, one, returning) for one in values]
 
@@ -206,7 +205,7 @@ class _Verbs(Connection, SupportsAggregation, SupportsVectors):
         returning: tuple[Field, ...],
     ) -> Row:
         """For servers without RETURNING (MySQL): the key is the driver's last row id."""
-        key = connection.execute(sa.insert(model.table), values).inserted_primary_key
+        key = connection.execute(sa.insert(model.table), values or None).inserted_primary_key
         assert key is not None
         where = [f.table_column == part for f, part in zip(model.key, key, strict=True)]
         return tuple(connection.execute(sa.select(*[f.table_column for f in returning]).where(*where)).one())
@@ -241,7 +240,7 @@ class _Verbs(Connection, SupportsAggregation, SupportsVectors):
             return ".".join(str(part) for part in info)
 
 
-class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
+class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions, SupportsSessions):
     """A pool; each call takes a connection of it, and a read the one that is at hand."""
 
     def __init__(self, engine: SQLEngine) -> None:
@@ -319,6 +318,11 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
             raise
         return SQLTransaction(self, connection, connection.get_transaction())
 
+    def begin_session(self, failed: Callable[[Exception], None]) -> SQLSession:
+        from .sessions import SQLSession
+
+        return SQLSession(self, failed)
+
     def close(self) -> None:
         self.at_hand.release()
         self.pool.dispose()
@@ -343,7 +347,7 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions):
         return ", ".join(found) or None
 
 
-class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
+class SQLTransaction(_Verbs, SupportsStorage, SupportsSessions, TransactionConnection):
     """One connection of the pool, inside BEGIN, or inside a savepoint of it."""
 
     def __init__(
@@ -424,6 +428,11 @@ class SQLTransaction(_Verbs, SupportsStorage, TransactionConnection):
         with _noted(Context(in_transaction=True)):
             self._free()
             return SQLTransaction(self.parent, self.connection, self.connection.begin_nested(), outer=self)
+
+    def begin_session(self, failed: Callable[[Exception], None]) -> SQLSession:
+        from .sessions import SQLSession
+
+        return SQLSession(self.parent, failed, joins=self)
 
     def close(self) -> None:
         if self.nested:

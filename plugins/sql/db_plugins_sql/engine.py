@@ -44,6 +44,7 @@ _EVERYWHERE = {
     Capability.FOREIGN_KEYS,
     Capability.TRANSACTIONS,
     Capability.SAVEPOINTS,
+    Capability.SESSIONS,
     Capability.MICROSECONDS,
 }
 
