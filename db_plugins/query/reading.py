@@ -7,6 +7,8 @@ from contextlib import closing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from sqlalchemy.sql.elements import Label
+
 from ..errors import InvalidValueError, MultipleResultsError, NotFoundError
 from ..nodes import Node
 from ..runner import key_among, key_equals, refuse_groups
@@ -87,9 +89,14 @@ class ReadingVerbs(BuildingVerbs[M]):
         return self._build(self._rows(replace(self._spec, order=self._window_order())))
 
     def to_dicts(self, *columns: Any) -> list[dict[str, Any]]:
-        """Dicts by attribute name, without making objects; of these columns (or names), else of all."""
-        fields = self._chosen(columns)
-        names = [f.name for f in fields]
+        """Dicts by attribute name, without making objects; of these columns (or names), else of all.
+
+        ``.label("x")`` gives a column another name; after ``join`` they may be a joined model's. Raises InvalidValueError
+        for two columns of one name.
+
+            db.query(Book).join(Book.author).to_dicts(Book.title, Author.name.label("author"))
+        """
+        names, fields = self._chosen(columns)
         rows = self._rows(replace(self._spec, columns=fields, order=self._window_order()))
         return [dict(zip(names, row, strict=True)) for row in rows]
 
@@ -112,8 +119,7 @@ class ReadingVerbs(BuildingVerbs[M]):
         runner, order = self._runner, self._window_order()
         if not columns:
             return _each(runner, runner.fetch(replace(self._spec, order=order), batch_size), self._build)
-        fields = self._chosen(columns)
-        names = [f.name for f in fields]
+        names, fields = self._chosen(columns)
         return _each(
             runner,
             runner.fetch(replace(self._spec, columns=fields, order=order), batch_size),
@@ -127,9 +133,9 @@ class ReadingVerbs(BuildingVerbs[M]):
         ``frames``.
         """
         load_package("pyarrow", "to_arrow")
-        fields = tuple(dict.fromkeys(self._chosen(columns)))
-        spec = replace(self._spec, columns=fields, order=self._window_order())
-        return make_table(fields, self._runner.fetch(spec, FRAME_BATCH))
+        chosen = dict(zip(*self._chosen(columns), strict=True))
+        spec = replace(self._spec, columns=tuple(chosen.values()), order=self._window_order())
+        return make_table(chosen, self._runner.fetch(spec, FRAME_BATCH))
 
     def to_pandas(self, *columns: Any) -> pd.DataFrame:
         """A ``pandas.DataFrame`` of these columns (or names), else of all: ``to_arrow`` with pandas' Arrow types.
@@ -173,9 +179,8 @@ class ReadingVerbs(BuildingVerbs[M]):
 
     def explain(self) -> str:
         """The native statement as text; nothing is run."""
-        engine = self._runner.engine
         refuse_groups(self._spec)
-        return engine.explain(engine.compile(replace(self._spec, order=self._window_order())))
+        return self._runner.explain(replace(self._spec, order=self._window_order()))
 
     # -- one mechanism under all of them ---------------------------------------------------------------------------
 
@@ -205,12 +210,24 @@ class ReadingVerbs(BuildingVerbs[M]):
     def _capped(self, n: int) -> int:
         return n if self._spec.limit is None else min(n, self._spec.limit)
 
-    def _chosen(self, columns: Sequence[Any]) -> tuple[Field, ...]:
+    def _chosen(self, columns: Sequence[Any]) -> tuple[tuple[str, ...], tuple[Field, ...]]:
+        """The names that these columns have in the result, and their fields."""
         if not columns:
-            return self._info.fields
-        return tuple(
+            return tuple(f.name for f in self._info.fields), self._info.fields
+        fields = tuple(
             self._info.field(c) if isinstance(c, str) else self._reader.order(c).field for c in columns
         )
+        names = tuple(
+            c.name if isinstance(c, Label) else f.name for c, f in zip(columns, fields, strict=True)
+        )
+        taken: dict[str, Field] = {}
+        for name, field in zip(names, fields, strict=True):
+            if taken.setdefault(name, field) is not field:
+                raise InvalidValueError(
+                    f"{taken[name].label} and {field.label} would both be called {name!r}",
+                    hint=f'name one of them: {field.label}.label("…")',
+                )
+        return names, fields
 
     def _checked_key(self, key: Any) -> Row:
         fields = self._info.key

@@ -25,6 +25,7 @@ from db_plugins.nodes import (
     Arithmetic,
     Column,
     Compare,
+    Exists,
     In,
     IsNull,
     JsonPath,
@@ -104,6 +105,8 @@ class Translator:
             return self._in(node)
         if isinstance(node, Like):
             return self._like(node)
+        if isinstance(node, Exists):
+            raise CannotSay("other collections are looked up before, and not in a filter")
         return self._is_null(node)
 
     def _compare(self, node: Compare) -> Filter:

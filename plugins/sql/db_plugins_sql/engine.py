@@ -51,6 +51,7 @@ class SQLEngine(Engine):
 
     capabilities = frozenset(_EVERYWHERE)
     settings_class = SQLSettings
+    joins = True
     words: Words = Words()
     aggregates: Aggregates = Aggregates()
     codes: ClassVar[Mapping[Any, Kind]] = {**SQLITE_CODES, **POSTGRESQL_CODES}
