@@ -103,7 +103,7 @@ class Joins(Harness):
         assert [row[0] for row in last] == [4, 1, 3, 2, 5, 6]
         assert dicts(books.order_by(Author.name.desc()), Book.id)[-1] == (4,)
 
-    def test_through_a_link_table(self, people: Database) -> None:
+    def test_join_through_a_link_table(self, people: Database) -> None:
         query = people.query(Person).join(Person.clubs).order_by(Club.name, Person.name.desc())
         assert dicts(query, Club.name, Person.id) == [("Chess", 2), ("Chess", 1), ("Go", 4), ("Go", 1)]
         assert [p.id for p in query.filter(Club.name == "Go").all()] == [4, 1]
@@ -139,7 +139,7 @@ class Joins(Harness):
         cards = people.query(Card).join(Card.person).filter(Person.clubs.any(Club.id < Card.number))
         assert [c.id for c in cards.all()] == [1]
 
-    def test_composite_keys(self, connect: Connect) -> None:
+    def test_join_by_composite_keys(self, connect: Connect) -> None:
         db = connect(Room, Guest)
         self.stock(db, Room, [{"floor": f, "door": d} for f in (1, 2) for d in "ab"])
         guests = [("x", 1, "a"), ("y", 2, "a"), ("z", 2, None), ("w", None, None)]
@@ -164,7 +164,7 @@ class Joins(Harness):
         assert outer == [("g1", None), ("g2", 2), ("g3", None)]
         assert dicts(db.query(Car).join(Car.garage), Car.id, Garage.name) == [(2, "g2")]
 
-    def test_every_reading_verb(self, shelf: Database) -> None:
+    def test_every_reading_verb_joins(self, shelf: Database) -> None:
         query = (
             shelf.query(Book)
             .join(Book.author)
@@ -190,7 +190,7 @@ class Joins(Harness):
         unordered = shelf.query(Author).join(Author.books).limit(4)
         assert dicts(unordered, Author.id, Book.id.label("book")) == [(1, 2), (1, 5), (1, 6), (2, 1)]
 
-    def test_frames(self, shelf: Database) -> None:
+    def test_frames_of_joined_columns(self, shelf: Database) -> None:
         pytest.importorskip("pyarrow", reason="the extra frames is not installed")
         query = shelf.query(Book).join(Book.author, outer=True).order_by("id")
         table = query.to_arrow("id", Author.name, Author.id.label("author"))
@@ -198,7 +198,7 @@ class Joins(Harness):
         assert table.to_pydict()["author"] == [2, 1, 2, None, 1, 1]
         assert table.schema.field("name").nullable
 
-    def test_pages_never_overlap(self, shelf: Database) -> None:
+    def test_pages_of_pairs_never_overlap(self, shelf: Database) -> None:
         query = shelf.query(Author).join(Author.books, outer=True).order_by(Author.name.desc())
         whole = [a.id for a in query.all()]
         page = query.paginate(1, 4)
@@ -208,7 +208,7 @@ class Joins(Harness):
     @pytest.mark.parametrize(
         "terms", ["title", "-title", "author", "-author", "author nulls last", "-author nulls first"]
     )
-    def test_pages_by_cursor(self, shelf: Database, terms: str) -> None:
+    def test_pages_of_pairs_by_cursor(self, shelf: Database, terms: str) -> None:
         column: Any = Book.title if "title" in terms else Author.name
         order = column.desc() if terms.startswith("-") else column.asc()
         if "nulls" in terms:
@@ -218,7 +218,8 @@ class Joins(Harness):
             shelf.query(Author).join(Author.books, outer=True).order_by(order),
         ):
             whole = [row.id for row in query.all()]
-            seen, back = [], []
+            seen: list[int] = []
+            back: list[int] = []
             page = query.cursor_paginate(per_page=2)
             while True:
                 seen += [row.id for row in page]
@@ -263,14 +264,14 @@ class Joins(Harness):
         assert capped == {"s": 3}, "NULL, 1, 2"
 
     @requires(Capability.TRANSACTIONS)
-    def test_in_a_transaction(self, shelf: Database) -> None:
+    def test_join_in_a_transaction(self, shelf: Database) -> None:
         with shelf.transaction() as tx:
             tx.query(Book).insert({"id": 9, "title": "new", "author_id": 3})
             query = tx.query(Author).join(Author.books).order_by(Book.id)
             assert [a.id for a in query.all()] == [2, 1, 2, 1, 1, 3]
             assert [a.id for a in query.stream(batch_size=1)] == [2, 1, 2, 1, 1, 3]
 
-    def test_more_keys_than_one_statement_takes(self, connect: Connect) -> None:
+    def test_join_by_more_keys_than_one_statement_takes(self, connect: Connect) -> None:
         db = connect(Author, Book)
         self.stock(db, Author, [{"id": n, "name": f"a{n:04}"} for n in range(1, 1202)])
         self.stock(db, Book, [{"id": n, "title": "t", "author_id": 1202 - n} for n in range(1, 1202)])
@@ -278,7 +279,7 @@ class Joins(Harness):
         assert [b.id for b in query.order_by(Author.name).all()] == list(range(1201, 0, -1))
         assert [b.id for b in query.order_by("id").stream()] == list(range(1, 1202))
 
-    def test_a_query_is_immutable(self, shelf: Database) -> None:
+    def test_a_query_with_join_is_immutable(self, shelf: Database) -> None:
         query = shelf.query(Author)
         joined = query.join(Author.books)
         assert (query.count(), joined.count(), joined.count()) == (3, 5, 5)
@@ -317,12 +318,12 @@ class Joins(Harness):
 
     @pytest.mark.parametrize("bad", ["boks", "name", "", Author.name, Star.name, Book.author, 5, None, {"$gt": 1}, ["books"]],
                              ids=str)  # fmt: skip
-    def test_what_is_no_relationship_is_refused(self, alarmed: Connect, bad: Any) -> None:
+    def test_join_refuses_what_is_no_relationship(self, alarmed: Connect, bad: Any) -> None:
         query = alarmed(Author, Book, Star).query(Author)
         with pytest.raises(InvalidValueError):
             query.join(bad)
 
-    def test_a_model_that_is_there_already_is_refused(self, alarmed: Connect) -> None:
+    def test_join_of_a_model_that_is_there_already_is_refused(self, alarmed: Connect) -> None:
         db = alarmed(Author, Book, Person, Club, Card)
         for join in (
             lambda: db.query(Person).join(Person.boss),
@@ -348,7 +349,7 @@ class Joins(Harness):
             with pytest.raises(UnsupportedOperationError, match="join"):
                 call()
 
-    def test_misuse_is_refused(self, alarmed: Connect) -> None:
+    def test_misuse_of_joined_columns_is_refused(self, alarmed: Connect) -> None:
         query = alarmed(Author, Book, Star).query(Author).join(Author.books)
         calls: list[Callable[[], Any]] = [
             lambda: query.to_dicts(Author.id, Book.id),

@@ -36,7 +36,7 @@ from db_plugins.nodes import (
 from db_plugins.patterns import ascii_lower, encode_pattern
 from db_plugins.spec import Order, QuerySpec
 
-__all__ = ["Words", "bound_as"]
+__all__ = ["Words", "bound_as", "stores_asked"]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
@@ -251,3 +251,12 @@ def bound_as(field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
         if any(not -top <= value < top for value in values):
             return sa.BigInteger()
     return field.sql_type
+
+
+def stores_asked(node: Node | None) -> set[str]:
+    """The tables that the subqueries of a condition read."""
+    if isinstance(node, (And, Or)):
+        return {store for part in node.parts for store in stores_asked(part)}
+    if not isinstance(node, Exists):
+        return set()
+    return {hop.info.store for hop in node.hops} | stores_asked(node.where)
