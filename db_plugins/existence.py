@@ -103,9 +103,9 @@ def _exists(inner: list[ModelInfo], parts: list[Node]) -> Exists:
     ahead = {info.scope for info in inner}
     for info in inner:
         ahead.discard(info.scope)
-        pairs = {part: pair for part in parts if (pair := _pair(part, info.scope, ahead)) is not None}
-        parts = [part for part in parts if part not in pairs]
-        hops.append(Hop(info, tuple(pairs.values())))
+        found = [_pair(part, info.scope, ahead) for part in parts]
+        parts = [part for part, pair in zip(parts, found, strict=True) if pair is None]
+        hops.append(Hop(info, tuple(pair for pair in found if pair is not None)))
     return Exists(tuple(hops), all_of(parts) if parts else None)
 
 

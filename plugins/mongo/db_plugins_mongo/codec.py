@@ -257,10 +257,12 @@ def document_maker(info: ModelInfo, given: tuple[Field, ...]) -> Callable[[Seque
 
 @lru_cache(maxsize=1024)
 def row_maker(
-    info: ModelInfo, fields: tuple[Field, ...]
+    info: ModelInfo, fields: tuple[Field, ...], names: tuple[str, ...] = ()
 ) -> Callable[[Iterable[Mapping[str, Any]]], list[tuple[Any, ...]]]:
-    """The function from documents to rows in the order of ``fields``; a missing field is None."""
-    paths = [path_of(info, f) for f in fields]
+    """The function from documents to rows in the order of ``fields``; a missing field is None.
+
+    ``names`` are what the documents call the fields, if not as they are stored."""
+    paths = names or [path_of(info, f) for f in fields]
     decoders = [(at, decoder(f), f.from_stored is not None) for at, f in enumerate(fields)]
     coded = [(at, made, takes_none) for at, made, takes_none in decoders if made is not None]
 
