@@ -168,7 +168,7 @@ def aggregate_rows(wanted: Aggregation, rows: Iterable[Mapping[str, Any]]) -> Gr
     Takes the memory of the groups, however many rows there are.
     """
     found: dict[Row, tuple[Row, list[_Total]]] = {}
-    keys = [(f.name, _identity(f)) for f in wanted.groups]
+    keys = [(f.path, _identity(f)) for f in wanted.groups]
     for row in rows:
         values = tuple([row[name] for name, _ in keys])
         key = tuple([None if v is None else to_key(v) for v, (_, to_key) in zip(values, keys, strict=True)])

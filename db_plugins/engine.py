@@ -79,7 +79,8 @@ class Compiled:
 
     ``residual`` is the part of the condition that this engine cannot say: the core filters the fetched rows with it.
     ``sorted`` is False if the engine left the order to the core. In either case the engine must also have left out
-    limit and offset. ``text`` is the statement as ``explain()`` shows it.
+    limit and offset. ``text`` is the statement as ``explain()`` shows it. ``read_only`` says that update and delete
+    cannot use the condition, though a read can: the core then writes by primary key.
     """
 
     spec: QuerySpec
@@ -87,6 +88,7 @@ class Compiled:
     residual: Node | None = None
     sorted: bool = True
     text: str = ""
+    read_only: bool = False
 
     @property
     def is_whole(self) -> bool:
@@ -147,6 +149,9 @@ class Engine(ABC):
     settings_class: ClassVar[type[Settings]] = Settings
     #: Digits for which this engine's Decimal is exact; ``None`` for as many as the column has.
     decimal_digits: int | None = None
+    #: Does ``compile`` understand ``spec.joins`` and ``Exists``? If not it never sees them: the core reads each model by
+    #: itself and brings the rows together, as it does where ``compile`` leaves something of such a spec over.
+    joins: ClassVar[bool] = False
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings

@@ -1,7 +1,8 @@
 """What every node means, in plain Python: the reference that all engines are compared with.
 
 ``evaluate(node, row)`` is MemoryEngine's own evaluator, and the core finishes with it what an engine's ``compile``
-leaves over. A row is a mapping from attribute name to value; NULL is ``None``.
+leaves over. A row is a mapping from ``Field.path`` (the attribute's name, in a query of several models with the scope
+before it) to value; NULL is ``None``.
 """
 
 from __future__ import annotations
@@ -96,11 +97,11 @@ def _(node: Always, row: Row) -> bool:
 def compute(operand: Operand, row: Row) -> Any:
     """The operand's value for this row."""
     if isinstance(operand, Column):
-        return row[operand.field.name]
+        return row[operand.field.path]
     if isinstance(operand, Value):
         return operand.value
     if isinstance(operand, JsonPath):
-        return _inside(row[operand.column.name], operand)
+        return _inside(row[operand.column.path], operand)
     left, right = compute(operand.left, row), compute(operand.right, row)
     if left is None or right is None:
         return None
@@ -168,10 +169,10 @@ def _comparable(value: Any) -> Any:
 
 
 def sort_rows(rows: list[Any], order: Sequence[Order], get: Callable[[Any, str], Any]) -> list[Any]:
-    """Rows in this order; ``get(row, attribute)`` reads a value. Stable, NULLs where each term says."""
+    """Rows in this order; ``get(row, path)`` reads a value. Stable, NULLs where each term says."""
     result = list(rows)
     for term in reversed(order):
-        name = term.field.name
+        name = term.field.path
 
         def key(
             row: Any, name: str = name, first: bool = term.nulls_first, down: bool = term.descending

@@ -7,8 +7,8 @@ against the column it meets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from functools import cached_property, partial, singledispatchmethod
 from typing import Any
@@ -29,11 +29,13 @@ from sqlalchemy.sql.elements import (
     True_,
     UnaryExpression,
 )
+from sqlalchemy.sql.selectable import Exists as ExistsClause
 
 from .elements import JSON_STEPS, element_of, is_constant, json_steps, listed, shown
 from .errors import InvalidValueError, UnsupportedFilterError
+from .existence import read_exists
 from .json_paths import json_path
-from .models import Field, Kind, Limits, ModelInfo, make_checker
+from .models import Field, Kind, Limits, ModelInfo, describe, make_checker
 from .models.values import plain
 from .nodes import (
     Always,
@@ -53,7 +55,7 @@ from .nodes import (
     settle,
 )
 from .patterns import check_pattern, decode_pattern
-from .spec import Order, QuerySpec
+from .spec import Join, Order, QuerySpec
 
 __all__ = ["Reader"]
 
@@ -97,11 +99,17 @@ _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 @dataclass
 class Reader:
-    """Reads expressions for one model and one engine (its name is for messages, its limits for values)."""
+    """Reads expressions for one model and one engine (its name is for messages, its limits for values).
+
+    ``scopes`` are the models whose columns may be named, each by its table or the alias that stands for it; ``look_up``
+    gives the ModelInfo of a related one.
+    """
 
     model: ModelInfo
     engine: str
     limits: Limits
+    look_up: Callable[[type], ModelInfo] = describe
+    scopes: Mapping[Any, ModelInfo] = field(default_factory=dict)
     _checkers: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
     _literals: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
 
@@ -109,6 +117,17 @@ class Reader:
     def everything(self) -> QuerySpec:
         """The spec of a query that asks nothing yet."""
         return QuerySpec(self.model, self.model.fields, where=self.model.only_this_class)
+
+    def __post_init__(self) -> None:
+        self.scopes = self.scopes or {self.model.table: self.model}
+
+    def within(self, joins: Iterable[Join]) -> Reader:
+        """The reader of a query that joins these."""
+        return self.seeing({hop.info.table: hop.info for join in joins for hop in join.hops})
+
+    def seeing(self, scopes: Mapping[Any, ModelInfo]) -> Reader:
+        """A reader that knows these models too; one of the same table hides it."""
+        return replace(self, scopes={**self.scopes, **scopes})
 
     # -- what the query asks ---------------------------------------------------------------------------------------
 
@@ -227,6 +246,10 @@ class Reader:
     def _(self, expression: AsBoolean) -> Node:
         node = self.predicate(expression.element)
         return negate(node) if expression.operator is operators.is_false else node
+
+    @predicate.register
+    def _(self, expression: ExistsClause) -> Node:
+        return read_exists(self, expression)
 
     @predicate.register
     def _(self, expression: UnaryExpression) -> Node:  # type: ignore[type-arg]
@@ -399,16 +422,15 @@ class Reader:
         return result
 
     def _column(self, expression: Any) -> Column:
-        name = self.model.mapper.get_property_by_column(expression).key if self._owns(expression) else None
-        if name is None:
+        info = self.scopes.get(expression.table)
+        column = info.by_column.get(expression.name) if info is not None else None
+        if column is None:
+            names = ", ".join(dict.fromkeys(each.name for each in self.scopes.values()))
             raise self._unsupported(
                 expression,
-                f"this query is about {self.model.name}: filter by its own columns",
+                f"this query is about {names}: join() the other model, or ask any() or has() of the relationship",
             )
-        return Column(self.model.field(name))
-
-    def _owns(self, expression: Any) -> bool:
-        return expression in self.model.mapper.columns.values() if expression.table is not None else False
+        return Column(column)
 
     def _literal(self, value: Any, subject: Operand, expression: Any) -> Value:
         column = _field_of(subject)

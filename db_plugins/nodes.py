@@ -1,7 +1,8 @@
 """The closed set of filter nodes: all that an engine must understand of a condition.
 
     Operand    Column · JsonPath · Value · Arithmetic
-    Node       Compare · In · Like · IsNull · And · Or · Always
+    Node       Compare · In · Like · IsNull · Exists · And · Or · Always
+    Hop        to the rows of another model, by columns that are equal
 
 There is no NOT: the core pushes it to the leaves (``negate``), where it turns ``<`` into ``>=`` and ``IN`` into
 ``NOT IN``. So every node answers one question only, *is this TRUE in SQL's three-valued logic*, and a leaf whose
@@ -18,7 +19,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .models import Field
+    from .models import Field, ModelInfo
 
 __all__ = [
     "ARITHMETIC",
@@ -28,6 +29,8 @@ __all__ = [
     "Arithmetic",
     "Column",
     "Compare",
+    "Exists",
+    "Hop",
     "In",
     "IsNull",
     "JsonPath",
@@ -40,6 +43,7 @@ __all__ = [
     "all_of",
     "any_of",
     "fields_of",
+    "has_exists",
     "negate",
     "settle",
 ]
@@ -143,6 +147,32 @@ class IsNull:
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """To the rows of another model for which each pair of columns is equal, and so neither is NULL.
+
+    A pair is a column that is known before the hop, and one of ``info``, whose fields carry the scope of this part of
+    the query. ``where`` is what else holds for the row, if anything.
+    """
+
+    info: ModelInfo
+    pairs: tuple[tuple[Field, Field], ...]
+    where: Node | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Exists:
+    """Do the hops, one after the other, lead to a row for which ``where`` is TRUE (``negated``: to none)?
+
+    Two hops lead through a link table. Never unknown: so NOT turns it round and leaves its inside alone. The pairs and
+    ``where`` may read columns of the rows outside.
+    """
+
+    hops: tuple[Hop, ...]
+    where: Node | None = None
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class And:
     """All of two or more parts."""
 
@@ -164,7 +194,7 @@ class Always:
 
 
 Operand = Column | JsonPath | Value | Arithmetic
-Node = Compare | In | Like | IsNull | And | Or | Always
+Node = Compare | In | Like | IsNull | Exists | And | Or | Always
 
 
 def negate(node: Node) -> Node:
@@ -181,6 +211,7 @@ _NEGATIONS: dict[type, Callable[[Any], Node]] = {
     In: lambda n: In(n.operand, n.values, n.field, not n.negated, n.null),
     Like: lambda n: Like(n.operand, n.pattern, n.fold, not n.negated),
     IsNull: lambda n: IsNull(n.operand, not n.negated),
+    Exists: lambda n: Exists(n.hops, n.where, not n.negated),
     And: lambda n: any_of(negate(p) for p in n.parts),
     Or: lambda n: all_of(negate(p) for p in n.parts),
     Always: lambda n: Always(None if n.truth is None else not n.truth),
@@ -231,7 +262,7 @@ def _combine(nodes: Iterable[Node], kind: type[And] | type[Or], *, neutral: bool
 
 
 def fields_of(node: Node | Operand) -> Iterator[Field]:
-    """Every column that the node reads."""
+    """Every column that the node reads of the row it is asked of."""
     if isinstance(node, Column):
         yield node.field
     elif isinstance(node, JsonPath):
@@ -244,3 +275,16 @@ def fields_of(node: Node | Operand) -> Iterator[Field]:
         yield from fields_of(node.right)
     elif isinstance(node, (In, Like, IsNull)):
         yield from fields_of(node.operand)
+    elif isinstance(node, Exists):
+        inner = {hop.info.scope for hop in node.hops}
+        parts = (node.where, *(hop.where for hop in node.hops))
+        found = [known for hop in node.hops for known, _ in hop.pairs]
+        found += [field for part in parts if part is not None for field in fields_of(part)]
+        yield from (field for field in found if field.scope not in inner)
+
+
+def has_exists(node: Node | None) -> bool:
+    """Does the node ask about rows of other models?"""
+    if isinstance(node, (And, Or)):
+        return any(has_exists(part) for part in node.parts)
+    return isinstance(node, Exists)

@@ -24,6 +24,7 @@ from .engine import (
 from .errors import EngineError, UnsupportedOperationError
 from .evaluation import evaluate, sort_rows
 from .expressions import Reader
+from .joining import base_of, fetch_together
 from .models import Field, ModelInfo, describe
 from .models.objects import make_builder
 from .nodes import Column, Compare, In, Node, Operand, Value, all_of, any_of
@@ -114,9 +115,14 @@ class Runner:
         """The model's Reader; the first call checks that this engine can hold the model."""
         reader = self._readers.get(model)
         if reader is None:
-            info = describe(model)
-            self.engine.check_model(info)
-            reader = self._readers[model] = Reader(info, self.engine.name, self.engine.limits())
+            engine = self.engine
+
+            def look_up(model: type) -> ModelInfo:
+                info = describe(model)
+                engine.check_model(info)
+                return info
+
+            reader = self._readers[model] = Reader(look_up(model), engine.name, engine.limits(), look_up)
         return reader
 
     def builder(self, info: ModelInfo, fields: tuple[Field, ...]) -> Callable[[Sequence[Row]], list[Any]]:
@@ -126,6 +132,10 @@ class Runner:
             self._builders[key] = make_builder(info, fields)
         return self._builders[key]
 
+    def compiled(self, spec: QuerySpec) -> Compiled | None:
+        """The spec in the engine's words; ``None`` if it is about several models and the engine has none for that."""
+        return None if not self.engine.joins and spec.is_about_several else self.engine.compile(spec)
+
     # -- reads -----------------------------------------------------------------------------------------------------
 
     def rows(self, spec: QuerySpec) -> Sequence[Row]:
@@ -133,8 +143,8 @@ class Runner:
         refuse_groups(spec)
         if spec.limit == 0:
             return ()
-        query = self.engine.compile(spec)
-        if not query.is_whole:
+        query = self.compiled(spec)
+        if query is None or not query.is_whole:
             return [row for part in self.fetch(spec) for row in part]
         try:
             return self.connection.rows(query)
@@ -147,7 +157,11 @@ class Runner:
         refuse_groups(spec)
         if spec.limit == 0:
             return
-        query = self.engine.compile(spec)
+        query = self.compiled(spec)
+        if query is None or (not query.is_whole and spec.is_about_several):
+            with self.errors():
+                yield from fetch_together(self, spec, batch)
+            return
         with self.errors():
             if query.is_whole:
                 yield from self.connection.fetch(query, batch)
@@ -180,11 +194,19 @@ class Runner:
         refuse_groups(spec)
         if spec.limit == 0:
             return 0
-        query = self.engine.compile(spec)
-        if not query.is_whole:
+        query = self.compiled(spec)
+        if query is None or not query.is_whole:
             return sum(len(rows) for rows in self.fetch(spec.but(columns=spec.model.key)))
         with self.errors():
             return self.connection.count(query)
+
+    def explain(self, spec: QuerySpec) -> str:
+        """The statement as text; of a spec whose models the core brings together, that for the query's own model."""
+        query = self.compiled(spec)
+        if query is None or (not query.is_whole and spec.is_about_several):
+            base, _ = base_of(spec)
+            return f"{self.engine.explain(self.engine.compile(base))}\n-- the rest is looked up by key"
+        return self.engine.explain(query)
 
     # -- writes ----------------------------------------------------------------------------------------------------
 
@@ -217,9 +239,9 @@ class Runner:
 
     def _write(self, spec: QuerySpec, write: Callable[[Connection, Compiled], int]) -> int:
         self._need_write()
-        query = self.engine.compile(spec)
+        query = self.compiled(spec)
         with self.errors():
-            if query.residual is None:
+            if query is not None and query.residual is None and not query.read_only:
                 return write(self.connection, query)
         parts = list(self._by_key(spec))
         if len(parts) < 2:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .nodes import Always, Node, all_of
+from .nodes import Always, Hop, Node, all_of, has_exists
 
 if TYPE_CHECKING:
     from .models import Field, ModelInfo
     from .query.related import Include
 
-__all__ = ["Grouping", "LabelOrder", "Order", "QuerySpec"]
+__all__ = ["Grouping", "Join", "LabelOrder", "Order", "QuerySpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +43,27 @@ class Grouping:
     order: tuple[Order | LabelOrder, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Join:
+    """A relationship that was joined: one hop, or two through a link table.
+
+    ``outer`` keeps rows without a match, their joined columns NULL; two hops are then matched together, so that a row of
+    the link table that leads nowhere counts as no match.
+    """
+
+    hops: tuple[Hop, ...]
+    outer: bool = False
+
+
 @dataclass(frozen=True)
 class QuerySpec:
     """Which rows (``where``, ``native``), which columns in which order, and which window of them.
 
     ``native`` holds this engine's own conditions, given with ``filter_native``. The core has already added to ``order``
     the primary key that makes it total, wherever a window or the user asked for an order.
+
+    With ``joins`` there is a row for each matching pair, and fields of ``columns``, ``where`` and ``order`` may be those
+    of a joined model. An engine sees ``joins``, and ``Exists`` nodes, only if it says so (``Engine.joins``).
     """
 
     model: ModelInfo
@@ -59,8 +74,19 @@ class QuerySpec:
     limit: int | None = None
     offset: int = 0
     grouping: Grouping | None = None
+    joins: tuple[Join, ...] = ()
     #: Relationships that the core loads afterwards. No engine need look at it.
     includes: tuple[Include, ...] = ()
+
+    @property
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The model, and those that joins reached, link tables too, in order."""
+        return (self.model, *(hop.info for join in self.joins for hop in join.hops))
+
+    @property
+    def is_about_several(self) -> bool:
+        """Does it need rows of other models?"""
+        return bool(self.joins) or has_exists(self.where)
 
     @property
     def is_filtered(self) -> bool:

@@ -64,6 +64,45 @@ class ModelInfo:
     #: Single-table inheritance: rows of this class have one of these values here. ``None`` for the base class too.
     discriminator: Field | None
     identities: tuple[Any, ...] = field(default=())
+    #: The part this model plays in a query of several models; empty for the query's own model.
+    scope: str = ""
+
+    def scoped(self, scope: str, *, optional: bool = False, aliased: bool = False) -> ModelInfo:
+        """This model in another part of a query: a copy with fields of their own, the same one for the same words.
+
+        ``optional``: all its columns may be NULL, for an outer join adds rows without it. ``aliased``: its table, too,
+        goes by the scope's name, as inside EXISTS. Only what a query reads is copied: uniques and foreign keys are not.
+        """
+        key = (scope, optional, aliased)
+        if key not in self._copies:
+            self._copies.setdefault(key, self._copy(*key))  # the first of several threads wins
+        return self._copies[key]
+
+    @cached_property
+    def _copies(self) -> dict[tuple[str, bool, bool], ModelInfo]:
+        return {}
+
+    def _copy(self, scope: str, optional: bool, aliased: bool) -> ModelInfo:
+        table: Any = self.table.alias(scope) if aliased else self.table
+        made = {
+            f: dataclasses.replace(
+                f,
+                scope=scope,
+                nullable=f.nullable or optional,
+                table_column=table.c[f.table_column.key] if aliased else f.table_column,
+            )
+            for f in self.fields
+        }
+        return dataclasses.replace(
+            self,
+            table=table,
+            fields=tuple(made.values()),
+            key=tuple(made[f] for f in self.key),
+            uniques=(),
+            foreign_keys=(),
+            discriminator=None if self.discriminator is None else made[self.discriminator],
+            scope=scope,
+        )
 
     @property
     def name(self) -> str:
@@ -73,7 +112,7 @@ class ModelInfo:
     @property
     def store(self) -> str:
         """The table's or collection's name."""
-        return self.table.name
+        return str(self.mapper.local_table.name)  # type: ignore[attr-defined]
 
     @cached_property
     def only_this_class(self) -> Node | None:
@@ -118,7 +157,7 @@ class ModelInfo:
         return tuple(self.by_column[c].name if c in self.by_column else c for c in columns)
 
     def __repr__(self) -> str:
-        return f"<ModelInfo {self.name}>"
+        return f"<ModelInfo {self.scope}:{self.name}>" if self.scope else f"<ModelInfo {self.name}>"
 
 
 _known: WeakKeyDictionary[type, ModelInfo] = WeakKeyDictionary()

@@ -132,6 +132,13 @@ class Field:
     #: For a TypeDecorator with processing of its own: Python value → value of ``kind`` as stored, and back.
     to_stored: Callable[[Any], Any] | None = None
     from_stored: Callable[[Any], Any] | None = None
+    #: In a query of several models, which of them this is a column of; empty for the query's own (``ModelInfo.scoped``).
+    scope: str = ""
+
+    @property
+    def path(self) -> str:
+        """The key of its value in a row that holds several models' columns: the name, with the scope before it."""
+        return f"{self.scope}.{self.name}" if self.scope else self.name
 
     @property
     def label(self) -> str:
@@ -144,7 +151,7 @@ class Field:
         return not (self.nullable or self.default or self.numbered or self.server_default)
 
     def __repr__(self) -> str:
-        return self.label
+        return f"{self.scope}:{self.label}" if self.scope else self.label
 
 
 def make_field(

@@ -69,6 +69,13 @@ class AggregatingVerbs(BuildingVerbs[M]):
         before = self._spec.grouping or Grouping((), self._spec.order)
         fields = [_group_column(self._reader, column) for column in columns]
         grouping = replace(before, columns=tuple(dict.fromkeys((*before.columns, *fields))))
+        by_name: dict[str, Field] = {}
+        for field in grouping.columns:
+            if by_name.setdefault(field.name, field) is not field:
+                raise InvalidValueError(
+                    f"{by_name[field.name].label} and {field.label} would have one name in the result",
+                    hint="group by one of them, or by its model's key",
+                )
         return self._with(grouping=grouping, order=())
 
     def aggregate(self, /, **terms: Any) -> Any:
@@ -213,8 +220,7 @@ def _order(wanted: Aggregation, given: Iterable[Order | LabelOrder]) -> tuple[Gr
     terms: dict[int, GroupOrder] = {}
     for term in given:
         name = term.name if isinstance(term, LabelOrder) else term.field.name
-        known = names if isinstance(term, LabelOrder) else names[: len(wanted.groups)]
-        if name not in known:
+        if name not in names if isinstance(term, LabelOrder) else term.field not in wanted.groups:
             raise InvalidValueError(
                 f"groups cannot be ordered by {name[:80]!r}",
                 hint=nearest(name, names) or "order by the group columns or labels of aggregate",
@@ -256,7 +262,9 @@ def _run(runner: Runner, spec: QuerySpec, wanted: Aggregation) -> list[tuple[Any
 
 def _ask(runner: Runner, spec: QuerySpec, wanted: Aggregation) -> Groups | None:
     """The engine's answer, or ``None`` if it leaves it to the core."""
-    query = runner.engine.compile(replace(spec, order=()))
+    query = runner.compiled(replace(spec, order=()))
+    if query is None:
+        return None
     with runner.errors():
         connection = runner.connection
         if query.residual is None and isinstance(connection, SupportsAggregation):
@@ -265,7 +273,7 @@ def _ask(runner: Runner, spec: QuerySpec, wanted: Aggregation) -> Groups | None:
 
 
 def _rows(runner: Runner, spec: QuerySpec) -> Iterable[Mapping[str, Any]]:
-    names = [field.name for field in spec.columns]
+    names = [field.path for field in spec.columns]
     for batch in runner.fetch(spec, ROWS_AT_ONCE):
         for row in batch:
             yield dict(zip(names, row, strict=True))

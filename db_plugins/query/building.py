@@ -10,6 +10,7 @@ from ..errors import InvalidValueError, UnsupportedOperationError, nearest
 from ..nodes import all_of
 from ..spec import LabelOrder, Order, QuerySpec
 from .related import add_include
+from .relations import add_join, joined_key
 
 if TYPE_CHECKING:
     from typing import Self
@@ -24,7 +25,7 @@ M = TypeVar("M")
 
 
 class BuildingVerbs(Generic[M]):
-    """``filter``, ``order_by``, ``limit``, ``offset``, ``filter_native``."""
+    """``filter``, ``order_by``, ``limit``, ``offset``, ``include``, ``join``, ``filter_native``."""
 
     __slots__ = ("_active", "_reader", "_spec")
 
@@ -73,10 +74,10 @@ class BuildingVerbs(Generic[M]):
             db.query(Star).order_by("-mag", allow=["mag", "name"])
         """
         if allow is not None:
-            allowed = {a if isinstance(a, str) else self._reader.order(a).field.name for a in allow}
+            allowed = {a if isinstance(a, str) else self._reader.order(a).field.path for a in allow}
             for term in columns:
                 name = (
-                    term.removeprefix("-") if isinstance(term, str) else self._reader.order(term).field.name
+                    term.removeprefix("-") if isinstance(term, str) else self._reader.order(term).field.path
                 )
                 if name not in allowed:
                     raise InvalidValueError(
@@ -109,18 +110,39 @@ class BuildingVerbs(Generic[M]):
             tree = add_include(self._info, tree, term, self._runner.reader)
         return self._with(includes=tree)
 
+    def join(self, *relationships: Any, outer: bool = False) -> Self:
+        """One row for each matching pair; then filter, order and group by the joined model's columns too.
+
+        ``relationships`` are attributes (or names) of this model or of one joined before. ``outer`` keeps objects without
+        a match, the joined columns NULL. The objects are still this model's, one for each pair; ``to_dicts``, ``stream``
+        and the frames take joined columns. Raises InvalidValueError for what is no relationship,
+        UnsupportedOperationError for a model that the query is about already: ask ``any()`` or ``has()`` there.
+
+            db.query(Message).join(Message.conversation, Conversation.user).filter(User.name == "Ada")
+        """
+        if not isinstance(outer, bool):
+            raise InvalidValueError(f"outer is True or False, not a value of type {type(outer).__name__}")
+        spec = self._spec
+        for term in relationships:
+            made = add_join(spec, term, outer, self._reader.look_up)
+            spec = replace(spec, joins=(*spec.joins, made))
+        return type(self)(self._active, self._reader.within(spec.joins), spec)
+
     # -- for the other verbs ---------------------------------------------------------------------------------------
 
     def _total_order(self) -> tuple[Order, ...]:
-        """The order with the primary key as its last terms, so that it is the same on every engine, every time."""
+        """The order with the primary key (and those of joined models) as its last terms, so that it is the same on every
+        engine, every time."""
         ordered = {term.field for term in self._spec.order}
-        return (*self._spec.order, *(Order(f) for f in self._info.key if f not in ordered))
+        key = (*self._info.key, *joined_key(self._spec))
+        return (*self._spec.order, *(Order(f) for f in key if f not in ordered))
 
     def _refuse_window(self, verb: str) -> None:
         for name, present in (
             ("limit", self._spec.limit is not None),
             ("offset", self._spec.offset > 0),
             ("order_by", bool(self._spec.order)),
+            ("join", bool(self._spec.joins)),
             ("group_by", self._spec.grouping is not None),
         ):
             if present:

@@ -105,11 +105,16 @@ def make_cursor_page(
     if start is not None:
         where = spec.and_where(keyset(query, order, start, inclusive=direction in ("from", "to")))
     # One row more than asked says whether the page after this one is empty.
-    found = query._rows(spec.but(where=where, order=order, limit=per_page + 1))
+    width = len(spec.columns)
+    columns = (
+        *spec.columns,
+        *(term.field for term in order if term.field not in spec.columns),
+    )  # joined ones
+    found = query._rows(spec.but(columns=columns, where=where, order=order, limit=per_page + 1))
     more, rows = len(found) > per_page, list(found[:per_page])
     if backwards:
         rows.reverse()
-    at = [spec.columns.index(term.field) for term in order]
+    at = [columns.index(term.field) for term in order]
     ends = [tuple([row[i] for i in at]) for row in (rows[:1] + rows[-1:])]
     came = start is not None
     if ends:
@@ -119,6 +124,8 @@ def make_cursor_page(
         # Every row on this side is gone: what is left is on the other side of the cursor.
         turned = codec.encode(_TURNED[direction], start) if start is not None else None
         after, before = (turned, None) if backwards else (None, turned)
+    if len(columns) > width:
+        rows = [row[:width] for row in rows]
     return CursorPage(query._build(rows), after, before, query, per_page, max_per_page)
 
 
@@ -196,6 +203,8 @@ class _Codec:
         secret = kept.reveal().encode() if kept is not None else None
         spec = query._spec
         parts = [spec.model.cls.__qualname__, spec.model.store, repr(spec.where), repr(order)]
+        if spec.joins:
+            parts.append(repr(spec.joins))
         if spec.native:
             parts.append(query.explain())
         digest = hmac.digest(

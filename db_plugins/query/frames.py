@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import enum
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import import_module
 from typing import Any
 
@@ -39,19 +39,20 @@ def load_package(name: str, verb: str) -> Any:
         ) from exc
 
 
-def make_table(fields: Sequence[Field], batches: Iterable[list[tuple[Any, ...]]]) -> Any:
-    """A pyarrow.Table of these columns; ``batches`` are lists of rows."""
+def make_table(columns: Mapping[str, Field], batches: Iterable[list[tuple[Any, ...]]]) -> Any:
+    """A pyarrow.Table of these columns, by the names that they have in it; ``batches`` are lists of rows."""
     pa = load_package("pyarrow", "to_arrow")
+    fields = list(columns.values())
     kept: list[list[Any]] = [[] for _ in fields]
     for rows in batches:
-        columns: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(fields)
-        for parts, column, values in zip(kept, fields, columns, strict=True):
+        parted: Iterable[Sequence[Any]] = zip(*rows, strict=True) if rows else [()] * len(fields)
+        for parts, column, values in zip(kept, fields, parted, strict=True):
             plain = _plain(column, values)
             kind = _type(pa, column)
             # A column without a type of its own waits until all of its values are known.
             parts.append(plain if kind is None else _array(pa, column, plain, kind))
     arrays, schema = [], []
-    for column, parts in zip(fields, kept, strict=True):
+    for (name, column), parts in zip(columns.items(), kept, strict=True):
         kind = _type(pa, column)
         if kind is None:
             values = [value for part in parts for value in part]
@@ -59,7 +60,7 @@ def make_table(fields: Sequence[Field], batches: Iterable[list[tuple[Any, ...]]]
             parts = [_array(pa, column, values, kind)]
         chunks = pa.chunked_array(parts, type=kind) if kind is not None else pa.chunked_array(parts)
         arrays.append(chunks)
-        schema.append(pa.field(column.name, chunks.type, nullable=column.nullable))
+        schema.append(pa.field(name, chunks.type, nullable=column.nullable))
     return pa.table(arrays, schema=pa.schema(schema))
 
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine import SupportsVectors
 from ..errors import InvalidValueError, UnsupportedFilterError, UnsupportedOperationError
+from ..joining import keys_at_once
 from ..models import Field, Kind
 from ..nodes import Column, IsNull
 from ..runner import key_among
 from ..spec import QuerySpec
 from .pages import check_whole
-from .related import keys_at_once
 
 if TYPE_CHECKING:
     from .reading import ReadingVerbs

@@ -6,7 +6,10 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+from sqlalchemy.sql.elements import Label
+
 from ..errors import InvalidValueError, MultipleResultsError, NotFoundError
+from ..joining import keys_at_once
 from ..models.makers import make_dict_maker
 from ..nodes import Node
 from ..runner import key_among, key_equals, refuse_groups
@@ -16,7 +19,7 @@ from .cursors import CursorPage, make_cursor_page
 from .frames import load_package, make_frame, make_table
 from .nearest import find_nearest
 from .pages import Pagination, check_whole, make_page
-from .related import keys_at_once, load_related
+from .related import load_related
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -87,9 +90,14 @@ class ReadingVerbs(BuildingVerbs[M]):
         return self._build(self._rows(self._spec.but(order=self._window_order())))
 
     def to_dicts(self, *columns: Any) -> list[dict[str, Any]]:
-        """Dicts by attribute name, without making objects; of these columns (or names), else of all."""
-        fields = self._chosen(columns)
-        names = [f.name for f in fields]
+        """Dicts by attribute name, without making objects; of these columns (or names), else of all.
+
+        ``.label("x")`` gives a column another name; after ``join`` they may be a joined model's. Raises InvalidValueError
+        for two columns of one name.
+
+            db.query(Book).join(Book.author).to_dicts(Book.title, Author.name.label("author"))
+        """
+        names, fields = self._chosen(columns)
         rows = self._rows(self._spec.but(columns=fields, order=self._window_order()))
         return make_dict_maker(names)(rows)
 
@@ -112,8 +120,7 @@ class ReadingVerbs(BuildingVerbs[M]):
         runner, order = self._runner, self._window_order()
         if not columns:
             return _each(runner, runner.fetch(self._spec.but(order=order), batch_size), self._build)
-        fields = self._chosen(columns)
-        names = [f.name for f in fields]
+        names, fields = self._chosen(columns)
         return _each(
             runner,
             runner.fetch(self._spec.but(columns=fields, order=order), batch_size),
@@ -127,9 +134,9 @@ class ReadingVerbs(BuildingVerbs[M]):
         ``frames``.
         """
         load_package("pyarrow", "to_arrow")
-        fields = tuple(dict.fromkeys(self._chosen(columns)))
-        spec = self._spec.but(columns=fields, order=self._window_order())
-        return make_table(fields, self._runner.fetch(spec, FRAME_BATCH))
+        chosen = dict(zip(*self._chosen(columns), strict=True))
+        spec = self._spec.but(columns=tuple(chosen.values()), order=self._window_order())
+        return make_table(chosen, self._runner.fetch(spec, FRAME_BATCH))
 
     def to_pandas(self, *columns: Any) -> pd.DataFrame:
         """A ``pandas.DataFrame`` of these columns (or names), else of all: ``to_arrow`` with pandas' Arrow types.
@@ -185,9 +192,8 @@ class ReadingVerbs(BuildingVerbs[M]):
 
     def explain(self) -> str:
         """The native statement as text; nothing is run."""
-        engine = self._runner.engine
         refuse_groups(self._spec)
-        return engine.explain(engine.compile(self._spec.but(order=self._window_order())))
+        return self._runner.explain(self._spec.but(order=self._window_order()))
 
     # -- one mechanism under all of them ---------------------------------------------------------------------------
 
@@ -217,10 +223,22 @@ class ReadingVerbs(BuildingVerbs[M]):
     def _capped(self, n: int) -> int:
         return n if self._spec.limit is None else min(n, self._spec.limit)
 
-    def _chosen(self, columns: Sequence[Any]) -> tuple[Field, ...]:
+    def _chosen(self, columns: Sequence[Any]) -> tuple[tuple[str, ...], tuple[Field, ...]]:
+        """The names that these columns have in the result, and their fields."""
         if not columns:
-            return self._info.fields
-        return tuple(self._reader.column(c) for c in columns)
+            return tuple(f.name for f in self._info.fields), self._info.fields
+        fields = tuple([self._reader.column(c) for c in columns])
+        names = tuple(
+            c.name if isinstance(c, Label) else f.name for c, f in zip(columns, fields, strict=True)
+        )
+        taken: dict[str, Field] = {}
+        for name, field in zip(names, fields, strict=True):
+            if taken.setdefault(name, field) is not field:
+                raise InvalidValueError(
+                    f"{taken[name].label} and {field.label} would both be called {name!r}",
+                    hint=f'name one of them: {field.label}.label("…")',
+                )
+        return names, fields
 
     def _checked_key(self, key: Any) -> Row:
         fields = self._info.key

@@ -4,7 +4,7 @@
     Message.author        parents whose key is among the messages' foreign keys
     User.groups           rows of the link table for the users' keys, then the groups that these name
 
-At most ``KEYS_AT_ONCE`` keys go into one statement. Which row belongs to which object is decided here, by value.
+At most ``joining.KEYS_AT_ONCE`` keys go into one statement. Which row belongs to which object is decided here, by value.
 """
 
 from __future__ import annotations
@@ -16,32 +16,22 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.orm import RelationshipProperty
 from sqlalchemy.orm.attributes import set_committed_value
-from sqlalchemy.sql import operators
-from sqlalchemy.sql.elements import BinaryExpression, BooleanClauseList
 
-from ..errors import InvalidValueError, UnsupportedOperationError, nearest
 from ..evaluation import sort_rows
+from ..joining import among, parts_of
 from ..models import Field, ModelInfo
 from ..models.links import link_model
-from ..nodes import Column, Compare, In, Node, Value, all_of, any_of
+from ..nodes import all_of
 from ..spec import Order, QuerySpec
+from .relations import check_plain, find_relationship, no_relationship
 
 if TYPE_CHECKING:
     from ..expressions import Reader
     from ..runner import Runner
 
-__all__ = ["Include", "add_include", "keys_at_once", "load_related"]
+__all__ = ["Include", "add_include", "load_related"]
 
 Row = tuple[Any, ...]
-
-#: Keys in one statement. Of several columns they are an OR, whose depth SQLite limits.
-KEYS_AT_ONCE = 1000
-COMPOSITE_AT_ONCE = 200
-
-
-def keys_at_once(width: int) -> int:
-    """How many keys of so many columns go into one statement."""
-    return KEYS_AT_ONCE if width == 1 else COMPOSITE_AT_ONCE
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,26 +56,16 @@ def add_include(
         if changed is not tree:
             return changed
     models = list(_models(info, tree))
-    if any(_find(model, term) for model in models):
+    if any(find_relationship(model, term) for model in models):
         return tree  # it is there already
-    known = sorted({name for model in models for name in model.relationships})
-    shown = term if isinstance(term, str) else getattr(term, "key", None)
-    if not isinstance(shown, str):
-        raise InvalidValueError(
-            f"include takes relationships, not a value of type {type(term).__name__}",
-            hint=f"write include({info.name}.…)",
-        )
-    raise InvalidValueError(
-        f"{shown[:80]!r} is no relationship of {', '.join(dict.fromkeys(m.name for m in models))}",
-        hint=nearest(shown[:80], known) if known else "include its parent first",
-    )
+    raise no_relationship(models, term, "include")
 
 
 def _add_at(
     info: ModelInfo, tree: tuple[Include, ...], term: Any, depth: int, reader_of: Callable[[type], Reader]
 ) -> tuple[Include, ...]:
     if depth == 0:
-        found = _find(info, term)
+        found = find_relationship(info, term)
         if found is None or any(each.relationship is found for each in tree):
             return tree
         return (*tree, _make(info, found, reader_of))
@@ -107,51 +87,12 @@ def _models(info: ModelInfo, tree: tuple[Include, ...]) -> Iterator[ModelInfo]:
         yield from _models(each.target, each.children)
 
 
-def _find(info: ModelInfo, term: Any) -> RelationshipProperty[Any] | None:
-    if isinstance(term, str):
-        return info.relationships.get(term)
-    prop = getattr(term, "property", None)
-    if not isinstance(prop, RelationshipProperty) or getattr(term, "_of_type", None) is not None:
-        return None
-    return prop if info.relationships.get(prop.key) is prop else None
-
-
 def _make(info: ModelInfo, found: RelationshipProperty[Any], reader_of: Callable[[type], Reader]) -> Include:
-    """Check that a relationship is one that equality of columns describes."""
-    label = f"{info.name}.{found.key}"
-    joins = [
-        (found.primaryjoin, found.synchronize_pairs),
-        (found.secondaryjoin, found.secondary_synchronize_pairs),
-    ]
-    if found.secondary is None:
-        joins = [(found.primaryjoin, found.local_remote_pairs)]
-    if not all(_is_plain(join, len(pairs or ())) for join, pairs in joins):
-        raise UnsupportedOperationError(
-            f"{label} has a condition of its own, which include cannot load",
-            hint="query its model with a filter",
-        )
-    if found.lazy in ("dynamic", "write_only") or not isinstance(found.secondary, (sa.Table, type(None))):
-        raise UnsupportedOperationError(
-            f"{label} is no plain collection, and include cannot load it",
-            hint="query its model with a filter",
-        )
+    check_plain(info, found, "include")
     reader = reader_of(found.mapper.class_)
     order = [reader.order(term) for term in found.order_by or ()]
     ordered = {term.field for term in order}
     return Include(found, reader.model, (*order, *(Order(f) for f in reader.model.key if f not in ordered)))
-
-
-def _is_plain(condition: Any, pairs: int) -> bool:
-    parts = [condition]
-    if isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
-        parts = list(condition.clauses)
-    return len(parts) == pairs and all(
-        isinstance(p, BinaryExpression)
-        and p.operator is operators.eq
-        and isinstance(p.left, sa.Column)
-        and isinstance(p.right, sa.Column)
-        for p in parts
-    )
 
 
 # -- loading -----------------------------------------------------------------------------------------------------------
@@ -189,8 +130,8 @@ def _load_through_link(runner: Runner, parents: list[Any], include: Include) -> 
     remote = _attributes(include.target.mapper, [pair[0] for pair in prop.secondary_synchronize_pairs or ()])
     far = _fields(link, [pair[1] for pair in prop.secondary_synchronize_pairs or ()])
     links: dict[Row, dict[Row, None]] = {}
-    for part in _parts(_keys(parents, local)):
-        spec = QuerySpec(link, (*near, *far), where=_among(near, part))
+    for part in parts_of(_keys(parents, local)):
+        spec = QuerySpec(link, (*near, *far), where=among(near, part))
         for row in runner.rows(spec):
             links.setdefault(row[: len(near)], {})[row[len(near) :]] = None
     wanted = dict.fromkeys(key for keys in links.values() for key in keys if None not in key)
@@ -210,10 +151,11 @@ def _fetch(runner: Runner, include: Include, names: Sequence[str], keys: list[Ro
     fields = [info.by_name[name] for name in names]
     build = runner.builder(info, info.fields)
     found: list[Any] = []
-    parts = list(_parts(keys))
+    parts = list(parts_of(keys))
     for part in parts:
-        among = _among(fields, part)
-        where = among if info.only_this_class is None else all_of((info.only_this_class, among))
+        where = among(fields, part)
+        if info.only_this_class is not None:
+            where = all_of((info.only_this_class, where))
         spec = QuerySpec(info, info.fields, where=where, order=include.order)
         found += build(runner.rows(spec))
     return found if len(parts) < 2 else sort_rows(found, include.order, getattr)
@@ -223,21 +165,6 @@ def _assign(parent: Any, include: Include, related: list[Any]) -> None:
     prop = include.relationship
     value = related if prop.uselist else (related[0] if related else None)
     set_committed_value(parent, prop.key, value)
-
-
-def _among(fields: Sequence[Field], keys: Sequence[Row]) -> Node:
-    if len(fields) == 1:
-        return In(Column(fields[0]), tuple(key[0] for key in keys), fields[0])
-    return any_of(
-        all_of(Compare("==", Column(f), Value(v, f)) for f, v in zip(fields, key, strict=True))
-        for key in keys
-    )
-
-
-def _parts(keys: list[Row]) -> Iterator[list[Row]]:
-    size = keys_at_once(len(keys[0])) if keys else 1
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
 
 
 def _keys(instances: Iterable[Any], names: Sequence[str]) -> list[Row]:

@@ -11,6 +11,7 @@ from .aggregates import Aggregates
 from .bulk import Bulk
 from .conflicts import Conflicts
 from .cursors import Cursors
+from .existence import Existence
 from .faults import Faults
 from .filters import Filters
 from .frames import Frames
@@ -18,6 +19,7 @@ from .generated import Generated
 from .groups import Groups
 from .hypotheses import Hypotheses
 from .integrity import Integrity
+from .joins import Joins
 from .keys import Keys
 from .likes import Likes
 from .mapping import Mapping
@@ -58,6 +60,8 @@ class PluginConformance(
     Pages,
     Cursors,
     Related,
+    Existence,
+    Joins,
     Frames,
     Streams,
     Aggregates,

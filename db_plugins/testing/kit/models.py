@@ -32,12 +32,14 @@ __all__ = [
     "Badge",
     "Base",
     "Book",
+    "Car",
     "Cat",
     "Classic",
     "Colour",
     "Dog",
     "Essay",
     "Exact",
+    "Garage",
     "Imperative",
     "Labelled",
     "Pair",
@@ -48,6 +50,7 @@ __all__ = [
     "Thing",
     "Tile",
     "Token",
+    "Vehicle",
 ]
 
 
@@ -233,6 +236,33 @@ class Dog(Animal):
 class Cat(Animal):
     lives: Mapped[int | None]
     __mapper_args__ = {"polymorphic_identity": "cat"}
+
+
+class Garage(Base):
+    """Vehicles of every kind, and among them the cars."""
+
+    __tablename__ = "kit_garage"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(sa.String(20))
+    vehicles: Mapped[list[Vehicle]] = relationship(viewonly=True)
+    cars: Mapped[list[Car]] = relationship(back_populates="garage")
+
+
+class Vehicle(Base):
+    """The base of a single-table inheritance that is related to another model."""
+
+    __tablename__ = "kit_vehicle"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(sa.String(10))
+    colour: Mapped[str | None] = mapped_column(sa.String(10))
+    garage_id: Mapped[int | None] = mapped_column(sa.ForeignKey("kit_garage.id"))
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
+
+
+class Car(Vehicle):
+    doors: Mapped[int | None]
+    garage: Mapped[Garage | None] = relationship(back_populates="cars")
+    __mapper_args__ = {"polymorphic_identity": "car"}
 
 
 class Words(TypeDecorator[list[str]]):

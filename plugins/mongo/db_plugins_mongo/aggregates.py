@@ -36,7 +36,7 @@ def make_pipeline(translator: Translator, find: Find, wanted: Aggregation) -> tu
     group: Stage = {"_id": keys or None}
     for n, term in enumerate(wanted.terms):
         group |= {f"{name}{n}": said for name, said in _accumulators(translator, term).items()}
-    stages: list[Stage] = [{"$match": find.filter}, {"$group": group}]
+    stages: list[Stage] = [*find.matching, {"$group": group}]
     try:
         stages += _ordered(wanted)
     except CannotSay:
@@ -155,7 +155,7 @@ class AggregatingVerbs(SupportsAggregation):
     def aggregate(self, query: Compiled, wanted: Aggregation) -> Groups | None:
         find: Find = query.native
         try:
-            stages, is_sorted = make_pipeline(Translator(find.info), find, wanted)
+            stages, is_sorted = make_pipeline(find.translator or Translator(find.info), find, wanted)
         except CannotSay:
             return None
         with self._during("read", find.info), self._documents(find, stages) as documents:

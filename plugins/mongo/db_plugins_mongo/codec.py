@@ -266,11 +266,13 @@ def document_maker(info: ModelInfo, given: tuple[Field, ...]) -> Callable[[Seque
 
 @lru_cache(maxsize=1024)
 def row_maker(
-    info: ModelInfo, fields: tuple[Field, ...]
+    info: ModelInfo, fields: tuple[Field, ...], names: tuple[str, ...] = ()
 ) -> Callable[[Sequence[Mapping[str, Any]]], list[tuple[Any, ...]]]:
-    """The function from documents to rows in the order of ``fields``; a missing field is None."""
+    """The function from documents to rows in the order of ``fields``; a missing field is None.
+
+    ``names`` are what the documents call the fields, if not as they are stored."""
     return make_document_reader(
-        [path_of(info, f) for f in fields],
+        names or [path_of(info, f) for f in fields],
         [decoder(f) for f in fields],
         [f.from_stored is not None for f in fields],
     )

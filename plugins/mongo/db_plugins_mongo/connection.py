@@ -80,7 +80,7 @@ class Verbs(Connection):
 
     def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
         find: Find = query.native
-        make = row_maker(find.info, query.spec.columns)
+        make = row_maker(find.info, query.spec.columns, find.names)
         size = batch or _FETCH_ALL
         with self._during("read", find.info), self._cursor(find, size) as cursor:
             while documents := list(islice(cursor, size)):
@@ -90,11 +90,11 @@ class Verbs(Connection):
         find: Find = query.native
         with self._during("read", find.info):
             documents = self._cursor(find, _FETCH_ALL).to_list()
-        return row_maker(find.info, query.spec.columns)(documents)
+        return row_maker(find.info, query.spec.columns, find.names)(documents)
 
     def _cursor(self, find: Find, size: int) -> Any:
         collection = self._collection(find.info.store)
-        if find.flags:
+        if find.needs_pipeline:
             return collection.aggregate(
                 find.pipeline(), batchSize=size, session=self._session, allowDiskUse=True
             )
@@ -110,10 +110,21 @@ class Verbs(Connection):
 
     def count(self, query: Compiled) -> int:
         find: Find = query.native
+        if find.lookups:
+            return self._count_together(find)
         window = {name: n for name, n in (("skip", find.skip), ("limit", find.limit)) if n}
         with self._during("read", find.info):
             found = self._collection(find.info.store).count_documents
             return int(found(find.filter, session=self._session, **window))
+
+    def _count_together(self, find: Find) -> int:
+        stages = [*find.matching, *find.window, {"$count": "n"}]
+        collection = self._collection(find.info.store)
+        with (
+            self._during("read", find.info),
+            collection.aggregate(stages, session=self._session, allowDiskUse=True) as found,
+        ):
+            return int(next(iter(found), {"n": 0})["n"])  # of nothing there is no document
 
     # -- writes ----------------------------------------------------------------------------------------------
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from db_plugins.config import Settings
 from db_plugins.engine import Capability, Compiled, Connection, Engine, QuerySpec
 from db_plugins.errors import EngineError, UnsupportedError, UnsupportedFilterError
+from db_plugins.joining import base_of
 from db_plugins.models import ModelInfo
+from db_plugins.nodes import Always
 
 from .client import MongoSettings
 from .codec import path_of
 from .databases import MongoDatabases
 from .errors import classify
+from .lookups import Stage, join_stages, match_stages
 from .translate import NOTHING, CannotSay, Filter, Translator
 
 __all__ = ["Find", "MongoEngine"]
@@ -24,34 +27,46 @@ __all__ = ["Find", "MongoEngine"]
 class Find:
     """What a read, an update or a delete sends.
 
-    ``flags`` are computed before the sort; a ``limit`` of 0 is no limit.
+    ``lookups`` are the stages for other collections and ``flags`` what is computed before the sort; a ``limit`` of 0 is no
+    limit. ``translator`` knows where all columns are, ``names`` what the projection calls them, if not as they are stored.
     """
 
     info: ModelInfo
     filter: Filter
-    projection: dict[str, int]
+    projection: dict[str, Any]
     sort: list[tuple[str, int]]
     flags: dict[str, Any]
     skip: int = 0
     limit: int = 0
+    lookups: tuple[Stage, ...] = ()
+    names: tuple[str, ...] = ()
+    translator: Translator | None = field(default=None, compare=False, repr=False)
 
     @property
     def names_one(self) -> bool:
         """Can only one document match, because the whole key is given?"""
         return _names_one(self.info, self.filter)
 
-    def pipeline(self) -> list[dict[str, Any]]:
-        """The read as an aggregation, for orders with flags."""
-        window = ([{"$skip": self.skip}] if self.skip else []) + (
-            [{"$limit": self.limit}] if self.limit else []
-        )
-        return [
-            {"$match": self.filter},
-            {"$set": self.flags},
-            {"$sort": dict(self.sort)},
-            *window,
-            {"$project": self.projection},
-        ]
+    @property
+    def needs_pipeline(self) -> bool:
+        """Is it more than a find can do?"""
+        return bool(self.flags or self.lookups)
+
+    @property
+    def matching(self) -> list[Stage]:
+        """The stages that find the rows."""
+        return [{"$match": self.filter}, *self.lookups]
+
+    @property
+    def window(self) -> list[Stage]:
+        """The stages that cut them."""
+        return [{name: n} for name, n in (("$skip", self.skip), ("$limit", self.limit)) if n]
+
+    def pipeline(self) -> list[Stage]:
+        """The read as an aggregation."""
+        flags: list[Stage] = [{"$set": self.flags}] if self.flags else []
+        sort: list[Stage] = [{"$sort": dict(self.sort)}] if self.sort else []
+        return [*self.matching, *flags, *sort, *self.window, {"$project": self.projection}]
 
 
 def _names_one(info: ModelInfo, said: Filter) -> bool:
@@ -68,6 +83,7 @@ class MongoEngine(MongoDatabases, Engine):
     name = "mongodb"
     settings_class = MongoSettings
     decimal_digits = 34
+    joins = True
     #: How the mock says less.
     translator: ClassVar[type[Translator]] = Translator
     capabilities = frozenset(
@@ -91,12 +107,12 @@ class MongoEngine(MongoDatabases, Engine):
 
     def compile(self, spec: QuerySpec) -> Compiled:
         """The spec as a find; what MongoDB cannot say the same way is left to the core."""
+        if spec.is_about_several:
+            return self._compile_several(spec)
         info = spec.model
         translator = self.translator(info)
         said, residual = translator.split(spec.where)
-        if spec.native:
-            natives: list[Filter] = [dict(condition) for condition in spec.native]
-            said = {"$and": [*([said] if said else []), *natives]} if said or len(natives) > 1 else natives[0]
+        said = _with_native(said, spec.native)
         try:
             # One row needs no order, and some servers look it up faster without.
             sort, flags = translator.sort(() if _names_one(info, said) else spec.order)
@@ -118,6 +134,33 @@ class MongoEngine(MongoDatabases, Engine):
     def explain(self, query: Compiled) -> str:
         """The find or the aggregation in the shell's words."""
         return _text(query.native)
+
+    def _compile_several(self, spec: QuerySpec) -> Compiled:
+        """A spec with joins or ``Exists``: all of it as one pipeline, or nothing."""
+        base, rest = base_of(spec)
+        try:
+            translator = self.translator(spec.model)
+            said = translator.filter(base.where) if base.where is not None else {}
+            stages, translator = join_stages(translator, spec.joins)
+            stages += match_stages(translator, rest)
+            sort, flags = translator.sort(spec.order)
+        except CannotSay:
+            return Compiled(spec, None, residual=spec.where or Always(True), sorted=False)
+        names = tuple(f"c{n}" for n in range(len(spec.columns))) if spec.joins else ()
+        flat = {name: f"${translator.path(f)}" for name, f in zip(names, spec.columns, strict=False)}
+        find = Find(
+            spec.model,
+            NOTHING if spec.limit == 0 else _with_native(said, spec.native),
+            {"_id": 0, **flat} if spec.joins else _projection(spec),
+            sort,
+            flags,
+            skip=spec.offset,
+            limit=spec.limit or 0,
+            lookups=tuple(stages),
+            names=names,
+            translator=translator,
+        )
+        return Compiled(spec, find, text=_text(find), read_only=True)
 
     def classify(self, exc: Exception) -> EngineError | None:
         """Our error, by the server's code or the driver's class."""
@@ -144,18 +187,25 @@ class MongoEngine(MongoDatabases, Engine):
             raise UnsupportedError(
                 f"{info.name}: {self.name} can have no collection {info.store!r}", hint="rename it"
             )
-        for field in info.fields:
-            name = field.column
+        for column in info.fields:
+            name = column.column
             if not name or name.startswith("$") or "." in name or "\0" in name:
                 raise UnsupportedError(
-                    f"{field.label} is stored as {name!r}, which {self.name} reads as a path or an operator",
+                    f"{column.label} is stored as {name!r}, which {self.name} reads as a path or an operator",
                     hint="give the column a name without '.' and leading '$'",
                 )
-            if name == "_id" and path_of(info, field) == "_id" and info.key != (field,):
+            if name == "_id" and path_of(info, column) == "_id" and info.key != (column,):
                 raise UnsupportedError(
-                    f"{field.label} is stored as '_id', which in {self.name} is the primary key's name",
+                    f"{column.label} is stored as '_id', which in {self.name} is the primary key's name",
                     hint="rename the column, or make it the only primary key",
                 )
+
+
+def _with_native(said: Filter, native: Iterable[Any]) -> Filter:
+    natives: list[Filter] = [dict(condition) for condition in native]
+    if not natives:
+        return said
+    return {"$and": [*([said] if said else []), *natives]} if said or len(natives) > 1 else natives[0]
 
 
 def _projection(spec: QuerySpec) -> dict[str, int]:
@@ -168,11 +218,8 @@ def _projection(spec: QuerySpec) -> dict[str, int]:
 def _text(find: Find) -> str:
     """The statement in the shell's words, with ``?`` for every value."""
     name = find.info.store
-    if find.flags:
-        stages = [_shape(find.filter), _shape(find.flags), _flat(dict(find.sort)), _flat(find.projection)]
-        return "db.{}.aggregate([{{$match: {}}}, {{$set: {}}}, {{$sort: {}}}, {{$project: {}}}])".format(
-            name, *stages
-        )
+    if find.needs_pipeline:
+        return f"db.{name}.aggregate([{', '.join(_stage(stage) for stage in find.pipeline())}])"
     parts = [f"db.{name}.find({_shape(find.filter)}, {_flat(find.projection)})"]
     parts += [f".sort({_flat(dict(find.sort))})"] if find.sort else []
     parts += [f".skip({find.skip})"] if find.skip else []
@@ -180,7 +227,25 @@ def _text(find: Find) -> str:
     return "".join(parts)
 
 
-def _flat(numbers: Mapping[str, int]) -> str:
+#: Stages and parts of stages that hold names and numbers of the query, and no values.
+_OPEN = ("$sort", "$project", "$unwind", "$skip", "$limit", "from", "localField", "foreignField", "as")
+
+
+def _stage(stage: Stage) -> str:
+    """One stage, with ``?`` for every value."""
+    parts = []
+    for name, part in stage.items():
+        if name in _OPEN:
+            shown = _flat(part) if isinstance(part, Mapping) else str(part)
+        elif name == "pipeline":
+            shown = f"[{', '.join(_stage(each) for each in part)}]"
+        else:
+            shown = _stage(part) if name == "$lookup" else _shape(part)
+        parts.append(f"{name}: {shown}")
+    return f"{{{', '.join(parts)}}}"
+
+
+def _flat(numbers: Mapping[str, Any]) -> str:
     return "{" + ", ".join(f"{name}: {number}" for name, number in numbers.items()) + "}"
 
 

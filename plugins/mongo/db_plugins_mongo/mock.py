@@ -65,6 +65,7 @@ class MongomockEngine(MongoEngine):
 
     name = "mongomock"
     translator = MockTranslator
+    joins = False
     capabilities = MongoEngine.capabilities - {Capability.TRANSACTIONS}
 
     def connect(self, settings: Settings) -> Connection:

@@ -14,9 +14,9 @@ from __future__ import annotations
 
 import decimal
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from db_plugins.models import Field, Kind, ModelInfo
 from db_plugins.nodes import (
@@ -25,6 +25,7 @@ from db_plugins.nodes import (
     Arithmetic,
     Column,
     Compare,
+    Exists,
     In,
     IsNull,
     JsonPath,
@@ -42,7 +43,10 @@ from db_plugins.spec import Order
 from .codec import encode, encode_number, path_of
 from .errors import NULL_MARK, RANGE_MARK
 
-__all__ = ["CannotSay", "Filter", "Translator", "both"]
+if TYPE_CHECKING:
+    from .lookups import Let
+
+__all__ = ["CannotSay", "Filter", "Place", "Translator", "both"]
 
 Filter = dict[str, Any]
 
@@ -70,10 +74,39 @@ class CannotSay(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Translator:
-    """Translates for one model, whose key says what is called ``_id``."""
+class Place:
+    """Where the columns of a joined model are: inside a field of the document."""
 
     info: ModelInfo
+    prefix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Translator:
+    """Translates for one model, whose key says what is called ``_id``.
+
+    Of the rest a query of several models makes use: ``places`` are of joined models, by scope, ``let`` are the variables
+    for columns of other documents, and ``answers`` the fields in which each ``Exists`` (by identity) was looked up.
+    """
+
+    info: ModelInfo
+    places: Mapping[str, Place] = field(default_factory=dict)
+    let: Let | None = None
+    answers: dict[int, str] = field(default_factory=dict)
+
+    def is_here(self, column: Field) -> bool:
+        """Is the column one of the document's?"""
+        return column.scope == self.info.scope or column.scope in self.places
+
+    def path(self, column: Field) -> str:
+        """Where the document has the column."""
+        if column.scope == self.info.scope:
+            return path_of(self.info, column)
+        place = self.places[column.scope]
+        return f"{place.prefix}.{path_of(place.info, column)}"
+
+    def _is_path(self, operand: Operand) -> bool:
+        return isinstance(operand, Column) and self.is_here(operand.field)
 
     # -- conditions ------------------------------------------------------------------------------------------
 
@@ -104,6 +137,10 @@ class Translator:
             return self._in(node)
         if isinstance(node, Like):
             return self._like(node)
+        if isinstance(node, Exists):
+            if id(node) not in self.answers:
+                raise CannotSay("other collections are looked up before, and not in a filter")
+            return {f"{self.answers[id(node)]}.0": {"$exists": not node.negated}}
         return self._is_null(node)
 
     def _compare(self, node: Compare) -> Filter:
@@ -114,8 +151,8 @@ class Translator:
             for field in (*fields_of(left), *fields_of(right)):
                 if field.kind is Kind.BYTES:
                     raise CannotSay("MongoDB orders bytes by their length first")
-        if isinstance(left, Column) and isinstance(right, Value):
-            return self._path_form(path_of(self.info, left.field), op, _stored(right))
+        if isinstance(left, Column) and isinstance(right, Value) and self.is_here(left.field):
+            return self._path_form(self.path(left.field), op, _stored(right))
         one, other = self.expression(left), self.expression(right)
         sides = (("l", left, one), ("r", right, other))
         guards = [
@@ -134,8 +171,8 @@ class Translator:
         if len(node.values) > MOST_VALUES:
             raise CannotSay("the list is too long for one statement")
         values = [encode(node.field, value) for value in node.values]
-        if isinstance(node.operand, Column):
-            path = path_of(self.info, node.operand.field)
+        if isinstance(node.operand, Column) and self.is_here(node.operand.field):
+            path = self.path(node.operand.field)
             return {path: {"$nin": [*values, None]} if node.negated else {"$in": values}}
         subject = self.expression(node.operand)
         among: Any = {"$in": [subject, {"$literal": values}]}
@@ -144,19 +181,19 @@ class Translator:
     def _like(self, node: Like) -> Filter:
         text = literal_regex(node.pattern) if node.fold is None else ascii_regex(node.pattern)
         text = text.removeprefix("(?s)")
-        if isinstance(node.operand, JsonPath):
+        if not self._is_path(node.operand):
             subject = self.expression(node.operand)
             found: Any = {"$regexMatch": {"input": subject, "regex": {"$literal": text}, "options": "s"}}
             return _expression_form([not_null(subject), {"$not": [found]} if node.negated else found])
-        path = path_of(self.info, node.operand.field)
+        path = self.path(node.operand.field)
         matched: Filter = {"$regex": text, "$options": "s"}
         if node.negated:
             return {path: {"$not": matched, "$ne": None}}
         return {path: matched}
 
     def _is_null(self, node: IsNull) -> Filter:
-        if isinstance(node.operand, Column):
-            return {path_of(self.info, node.operand.field): {"$ne" if node.negated else "$eq": None}}
+        if isinstance(node.operand, Column) and self.is_here(node.operand.field):
+            return {self.path(node.operand.field): {"$ne" if node.negated else "$eq": None}}
         there = not_null(self.expression(node.operand))
         return _expression_form([there if node.negated else {"$not": [there]}])
 
@@ -165,7 +202,9 @@ class Translator:
     def expression(self, operand: Operand) -> Any:
         """The operand as an aggregation expression; NULL comes out as null or missing."""
         if isinstance(operand, Column):
-            return "$" + path_of(self.info, operand.field)
+            if self.let is not None and not self.is_here(operand.field):
+                return "$$" + self.let.variable(operand.field)
+            return "$" + self.path(operand.field)
         if isinstance(operand, JsonPath):
             return self._inside(operand)
         if isinstance(operand, Value):
@@ -173,7 +212,7 @@ class Translator:
         return self._arithmetic(operand)
 
     def _inside(self, operand: JsonPath) -> Any:
-        value: Any = "$" + path_of(self.info, operand.column)
+        value: Any = self.expression(Column(operand.column))
         for step in operand.path:
             if isinstance(step, str):
                 value = {"$getField": {"field": {"$literal": step}, "input": value}}
@@ -208,7 +247,7 @@ class Translator:
         for number, term in enumerate(order):
             if term.field.kind is Kind.BYTES:
                 raise CannotSay("MongoDB orders bytes by their length first")
-            path = path_of(self.info, term.field)
+            path = self.path(term.field)
             if any(path == earlier for earlier, _ in terms):
                 continue  # a later term for the same field says nothing, and MongoDB refuses it
             if term.field.nullable and term.nulls_first is term.descending:

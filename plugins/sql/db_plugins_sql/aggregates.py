@@ -65,7 +65,7 @@ class Aggregates:
             *(part for columns in parts for part in columns),
         ]
         named = [column.label(f"c{n}") for n, column in enumerate(chosen)]
-        statement = words._where(sa.select(*named).select_from(spec.model.table), spec).group_by(*keys)
+        statement = words._where(sa.select(*named).select_from(words.source(spec)), spec).group_by(*keys)
         is_sorted = all(self.can_order(wanted, term) for term in wanted.order)
         if is_sorted:
             order = [part for term in wanted.order for part in self._order(words, wanted, term)]

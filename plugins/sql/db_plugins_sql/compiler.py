@@ -22,6 +22,8 @@ from db_plugins.nodes import (
     And,
     Column,
     Compare,
+    Exists,
+    Hop,
     In,
     IsNull,
     JsonPath,
@@ -36,7 +38,7 @@ from db_plugins.spec import Order, QuerySpec
 
 from .shapes import NotKeptError, Slot, is_wide, sample_of
 
-__all__ = ["Words", "bound_as"]
+__all__ = ["Words", "bound_as", "stores_asked"]
 
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
@@ -59,13 +61,15 @@ class Words:
     def select(self, spec: QuerySpec) -> sa.Select[Any]:
         """The rows of a spec."""
         statement = sa.select(*[self.column(f) for f in spec.columns])
+        if spec.joins:
+            statement = statement.select_from(self.source(spec))
         return self._window(self._where(statement, spec).order_by(*self.order(spec.order)), spec)
 
     def count(self, spec: QuerySpec) -> sa.Select[Any]:
         """How many rows, inside the window."""
         if not spec.is_windowed:
-            return self._where(sa.select(sa.func.count()).select_from(spec.model.table), spec)
-        inner = self._window(self._where(sa.select(sa.literal(1)).select_from(spec.model.table), spec), spec)
+            return self._where(sa.select(sa.func.count()).select_from(self.source(spec)), spec)
+        inner = self._window(self._where(sa.select(sa.literal(1)).select_from(self.source(spec)), spec), spec)
         return sa.select(sa.func.count()).select_from(inner.order_by(*self.order(spec.order)).subquery())
 
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> sa.Update:
@@ -76,6 +80,27 @@ class Words:
     def delete(self, spec: QuerySpec) -> sa.Delete:
         """Delete the rows."""
         return self._where(sa.delete(spec.model.table), spec)
+
+    def source(self, spec: QuerySpec) -> sa.FromClause:
+        """What the rows are of: the model's Table, with what is joined to it."""
+        source: sa.FromClause = spec.model.table
+        for join in spec.joins:
+            if not join.outer:
+                for hop in join.hops:
+                    source = source.join(hop.info.table, self.on(hop))
+                continue
+            first, *others = join.hops
+            # A LEFT JOIN (b JOIN c): a row of b that leads to no c is no match.
+            inner: sa.FromClause = first.info.table
+            for hop in others:
+                inner = inner.join(hop.info.table, self.on(hop))
+            source = source.outerjoin(inner, self.on(first))
+        return source
+
+    def on(self, hop: Hop) -> Any:
+        """The condition of a hop."""
+        parts = [self.column(known) == self.column(found) for known, found in hop.pairs]
+        return sa.and_(sa.true(), *parts, *([] if hop.where is None else [self.node(hop.where)]))
 
     def column(self, field: Field) -> sa.Column[Any]:
         """The field's column of the model's Table."""
@@ -165,6 +190,17 @@ class Words:
         return operand.is_not(None) if node.negated else operand.is_(None)
 
     @node.register
+    def _(self, node: Exists) -> Any:
+        tables = [hop.info.table for hop in node.hops]
+        where = [self.on(hop) for hop in node.hops]
+        if node.where is not None:
+            where.append(self.node(node.where))
+        inner: sa.Select[Any] = (
+            sa.select(sa.literal_column("1")).select_from(*tables).where(*where).correlate_except(*tables)
+        )
+        return ~sa.exists(inner) if node.negated else sa.exists(inner)
+
+    @node.register
     def _(self, node: And) -> Any:
         return sa.and_(*[self.node(p) for p in node.parts])
 
@@ -227,3 +263,12 @@ def bound_as(field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
     if any(is_wide(field, sample_of(value)) for value in values):
         return sa.BigInteger()
     return field.sql_type
+
+
+def stores_asked(node: Node | None) -> set[str]:
+    """The tables that the subqueries of a condition read."""
+    if isinstance(node, (And, Or)):
+        return {store for part in node.parts for store in stores_asked(part)}
+    if not isinstance(node, Exists):
+        return set()
+    return {hop.info.store for hop in node.hops} | stores_asked(node.where)

@@ -19,6 +19,7 @@ from db_plugins.nodes import (
     Arithmetic,
     Column,
     Compare,
+    Exists,
     In,
     IsNull,
     JsonPath,
@@ -66,7 +67,15 @@ def shape_of(spec: QuerySpec, long_list: int) -> tuple[Shape, Values]:
         values.append(spec.limit)
     if spec.offset:
         values.append(spec.offset)
-    return (spec.columns, where, spec.order, spec.limit is None, spec.offset == 0, spec.model), values
+    return (
+        spec.columns,
+        where,
+        spec.order,
+        spec.limit is None,
+        spec.offset == 0,
+        spec.model,
+        spec.joins,
+    ), values
 
 
 def slotted(spec: QuerySpec, values: Values, long_list: int) -> QuerySpec:
@@ -131,6 +140,12 @@ def _is_null(node: IsNull, values: Values, _long: int) -> Shape:
     return "null", _operand(node.operand, values), node.negated
 
 
+def _exists(node: Exists, values: Values, long_list: int) -> Shape:
+    # What the hops hold are no values of the query's: a subclass's identities.
+    where = None if node.where is None else _SHAPES[type(node.where)](node.where, values, long_list)
+    return "exists", node.hops, where, node.negated
+
+
 def _parts(node: And | Or, values: Values, long_list: int) -> Shape:
     return (type(node), *[_SHAPES[type(part)](part, values, long_list) for part in node.parts])
 
@@ -144,6 +159,7 @@ _SHAPES: dict[type, Callable[[Any, Values, int], Shape]] = {
     In: _in,
     Like: _like,
     IsNull: _is_null,
+    Exists: _exists,
     And: _parts,
     Or: _parts,
     Always: _always,
@@ -186,6 +202,8 @@ def _fill(node: Node, slots: Iterator[Slot], long_list: int) -> Node:
         return Like(like_operand, pattern, node.fold, node.negated)
     if isinstance(node, IsNull):
         return IsNull(_fill_operand(node.operand, slots), node.negated)
+    if isinstance(node, Exists) and node.where is not None:
+        return replace(node, where=_fill(node.where, slots, long_list))
     if isinstance(node, (And, Or)):
         return replace(node, parts=tuple([_fill(part, slots, long_list) for part in node.parts]))
     return node

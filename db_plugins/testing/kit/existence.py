@@ -1,0 +1,397 @@
+"""``M.children.any(…)`` and ``M.parent.has(…)`` in filters: every sort of relationship, nested, negated, with every verb.
+
+``Family`` is the oracle: the same rows as plain tuples, and conditions made twice, as an expression and as a function.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from db_plugins import Capability, Database, and_, func, not_, or_
+from db_plugins.errors import InvalidValueError, UnsupportedFilterError
+from db_plugins.models.links import link_model
+
+from .harness import Connect, Harness, requires, subject
+from .models import Author, Book, Car, Garage, Star, Vehicle
+from .related import Card, Club, Guest, Person, Room, membership
+
+__all__ = ["Existence", "Family", "ids", "three_valued"]
+
+Row = tuple[Any, ...]
+#: An expression, and what it means for the rows in sight, by model: true, false, or unknown (``None``).
+Condition = tuple[Any, Callable[[Mapping[type, Row]], bool | None]]
+
+ROUNDS = 4
+CONDITIONS = 30
+
+
+def ids(query: Any) -> list[Any]:
+    """The keys of the query's objects, sorted."""
+    return sorted(row.id for row in query.all())
+
+
+def three_valued(op: str, left: Any, right: Any) -> bool | None:
+    """The comparison, unknown if a side is NULL."""
+    if left is None or right is None:
+        return None
+    return bool({"==": left == right, "!=": left != right, "<": left < right, ">": left > right}[op])
+
+
+def _any_of(found: list[bool | None]) -> bool | None:
+    return True if True in found else None if None in found else False
+
+
+@dataclass
+class Family:
+    """Persons ``(id, name, boss_id)``, cards ``(id, number, person_id)``, clubs ``(id, name)``, and who is a member."""
+
+    persons: list[Row]
+    cards: list[Row]
+    clubs: list[Row]
+    members: list[tuple[int, int]]
+
+    @classmethod
+    def of(cls, seed: int) -> Family:
+        """Small numbers, so that they meet; a third of the keys NULL."""
+        pick = random.Random(seed)
+        names = ["a", "b", "A", "c"]
+        count = pick.randint(3, 9)
+        bosses = [pick.choice([None, *range(1, n)]) if n > 1 else None for n in range(1, count + 1)]
+        persons = [(n, pick.choice(names), boss) for n, boss in enumerate(bosses, 1)]
+        cards = [
+            (n, pick.randint(0, 9), pick.choice([None, *range(1, count + 1)]))
+            for n in range(1, pick.randint(1, 8) + 1)
+        ]
+        clubs = [(n, pick.choice(names)) for n in range(1, pick.randint(1, 4) + 1)]
+        pairs = [(p[0], c[0]) for p in persons for c in clubs]
+        return cls(persons, cards, clubs, sorted(pick.sample(pairs, pick.randint(0, len(pairs)))))
+
+    def store(self, kit: Harness, db: Database) -> None:
+        """Put the rows into a database."""
+        for n, name, boss in self.persons:
+            kit.stock(db, Person, [{"id": n, "name": name, "boss_id": boss}])
+        kit.stock(
+            db, Card, [dict(zip(("id", "number", "person_id"), row, strict=True)) for row in self.cards]
+        )
+        kit.stock(db, Club, [dict(zip(("id", "name"), row, strict=True)) for row in self.clubs])
+        if self.members:
+            kit.stock(db, link_model(membership), [{"person": p, "club": c} for p, c in self.members])
+
+    def rows(self, model: type) -> list[Row]:
+        """All rows of a model."""
+        known: dict[type, list[Row]] = {Person: self.persons, Card: self.cards, Club: self.clubs}
+        return known[model]
+
+    def related(self, name: str, row: Row) -> list[Row]:
+        """The rows that a relationship leads to."""
+        if name == "staff":
+            return [p for p in self.persons if p[2] == row[0]]
+        if name in ("boss", "person"):
+            return [p for p in self.persons if row[2] is not None and p[0] == row[2]]
+        if name in ("card", "late"):
+            return [c for c in self.cards if c[2] == row[0] and (name == "card" or c[1] > 5)]
+        if name == "clubs":
+            return [c for c in self.clubs if (row[0], c[0]) in self.members]
+        return [p for p in self.persons if (p[0], row[0]) in self.members]
+
+
+#: Relationship → does it lead to many, and to which model.
+_RELATIONSHIPS: dict[type, list[tuple[str, str, type]]] = {
+    Person: [
+        ("staff", "any", Person),
+        ("boss", "has", Person),
+        ("card", "has", Card),
+        ("late", "any", Card),
+        ("clubs", "any", Club),
+    ],
+    Card: [("person", "has", Person)],
+    Club: [("members", "any", Person)],
+}
+_COLUMNS: dict[type, list[tuple[str, list[Any]]]] = {
+    Person: [("id", [1, 3, 5]), ("name", ["a", "b", "A"]), ("boss_id", [1, 2, 3])],
+    Card: [("id", [1, 3]), ("number", [0, 5, 6]), ("person_id", [1, 2, 4])],
+    Club: [("id", [1, 2]), ("name", ["a", "b"])],
+}
+_NUMBERS = [(Person, "id", 0), (Person, "boss_id", 2), (Card, "number", 1), (Card, "person_id", 2), (Club, "id", 0)]  # fmt: skip
+_APPLY: dict[str, Callable[[Any, Any], Any]] = {
+    "==": lambda a, b: a == b,
+    "!=": lambda a, b: a != b,
+    "<": lambda a, b: a < b,
+    ">": lambda a, b: a > b,
+}
+
+
+class Conditions:
+    """Makes conditions about a family from a seed."""
+
+    def __init__(self, family: Family, seed: int) -> None:
+        self.family = family
+        self.pick = random.Random(seed)
+
+    def make(self, model: type, depth: int, seen: tuple[type, ...] = ()) -> Condition:
+        """A condition about this model; ``seen`` are the models outside whose columns it may name too."""
+        way = self.pick.random()
+        if depth and way < 0.6:
+            return self._related(model, depth, seen)
+        if depth and way < 0.8:
+            parts = [self.make(model, depth - 1, seen) for _ in range(2)]
+            if self.pick.random() < 0.5:
+                return or_(*(e for e, _ in parts)), lambda rows: _any_of([f(rows) for _, f in parts])
+            return and_(*(e for e, _ in parts)), lambda rows: _all_of([f(rows) for _, f in parts])
+        if depth and way < 0.9:
+            expression, truth = self.make(model, depth - 1, seen)
+            return not_(expression), lambda rows: _not(truth(rows))
+        return self._compared(model, seen) if seen and way > 0.5 else self._plain(model)
+
+    def _related(self, model: type, depth: int, seen: tuple[type, ...]) -> Condition:
+        name, verb, target = self.pick.choice(_RELATIONSHIPS[model])
+        ask = getattr(getattr(model, name), verb)
+        # A relationship to the model itself stands for all that its criterion names of it.
+        outside = () if target is model else (*seen, model)
+        if self.pick.random() < 0.2:
+            return ask(), lambda rows: bool(self.family.related(name, rows[model]))
+        expression, truth = self.make(target, depth - 1, outside)
+
+        def exists(rows: Mapping[type, Row]) -> bool:
+            found = self.family.related(name, rows[model])
+            return any(truth({**rows, target: row}) for row in found)
+
+        return ask(expression), exists
+
+    def _plain(self, model: type) -> Condition:
+        at, (name, pool) = self.pick.choice(list(enumerate(_COLUMNS[model])))
+        column = getattr(model, name)
+        if self.pick.random() < 0.2:
+            return column.is_(None), lambda rows: rows[model][at] is None
+        op, value = self.pick.choice(list(_APPLY) if name != "name" else ["==", "!="]), self.pick.choice(pool)
+        return _APPLY[op](column, value), lambda rows: three_valued(op, rows[model][at], value)
+
+    def _compared(self, model: type, seen: tuple[type, ...]) -> Condition:
+        """A column inside against one of a model outside."""
+        mine, name, at = self.pick.choice([n for n in _NUMBERS if n[0] is model])
+        theirs, other, there = self.pick.choice([n for n in _NUMBERS if n[0] in seen])
+        op = self.pick.choice(list(_APPLY))
+        expression = _APPLY[op](getattr(mine, name), getattr(theirs, other))
+        return expression, lambda rows: three_valued(op, rows[mine][at], rows[theirs][there])
+
+
+def _all_of(found: list[bool | None]) -> bool | None:
+    return False if False in found else None if None in found else True
+
+
+def _not(found: bool | None) -> bool | None:
+    return None if found is None else not found
+
+
+@subject("existence")
+class Existence(Harness):
+    """``any`` and ``has``."""
+
+    def test_any_has_and_their_negations(self, shelf: Database) -> None:
+        authors, books = shelf.query(Author), shelf.query(Book)
+        assert ids(authors.filter(Author.books.any())) == [1, 2]
+        assert ids(authors.filter(~Author.books.any())) == [3]
+        assert ids(authors.filter(Author.books.any(Book.title == "t3"))) == [2]
+        assert ids(authors.filter(Author.books.any(title="t2"))) == [1]
+        assert ids(authors.filter(not_(Author.books.any(title="t2")))) == [2, 3]
+        assert ids(books.filter(Book.author.has())) == [1, 2, 3, 5, 6]
+        assert ids(books.filter(Book.author.has(Author.name == "a1"))) == [2, 5, 6]
+        assert ids(books.filter(Book.author.has(name="none"))) == []
+
+    def test_a_null_foreign_key_has_nothing(self, shelf: Database) -> None:
+        books = shelf.query(Book)
+        assert ids(books.filter(~Book.author.has())) == [4]
+        assert ids(books.filter(~Book.author.has(Author.name == "a1"))) == [1, 3, 4]
+        assert ids(books.filter(or_(Book.author.has(name="a1"), Book.author_id.is_(None)))) == [2, 4, 5, 6]
+
+    def test_a_condition_that_is_null_inside_is_no_match(self, people: Database) -> None:
+        bosses = people.query(Person).filter(Person.boss.has(Person.boss_id != 7))
+        assert ids(bosses) == [4]
+        assert ids(people.query(Person).filter(~Person.boss.has(Person.boss_id != 7))) == [1, 2, 3, 5]
+        assert ids(people.query(Person).filter(Person.boss.has(~(Person.boss_id == 7)))) == [4]
+
+    def test_any_through_a_link_table(self, people: Database) -> None:
+        persons, clubs = people.query(Person), people.query(Club)
+        assert ids(persons.filter(Person.clubs.any())) == [1, 2, 4]
+        assert ids(persons.filter(Person.clubs.any(Club.name == "Go"))) == [1, 4]
+        assert ids(persons.filter(~Person.clubs.any(name="Go"))) == [2, 3, 5]
+        assert ids(clubs.filter(Club.members.any(Person.name.like("%b")))) == [2]
+        assert ids(clubs.filter(~Club.members.any())) == [3]
+
+    def test_any_and_has_of_the_same_model(self, people: Database) -> None:
+        persons = people.query(Person)
+        assert ids(persons.filter(Person.staff.any())) == [1, 2]
+        assert ids(persons.filter(Person.staff.any(name="Di"))) == [2]
+        assert ids(persons.filter(Person.boss.has(Person.name == "Ada"))) == [2, 3]
+        assert ids(persons.filter(Person.staff.any(Person.staff.any(Person.name == "Di")))) == [1]
+        assert ids(persons.filter(Person.boss.has(Person.boss.has(name="Ada")))) == [4]
+        assert ids(persons.filter(Person.staff.any(~Person.staff.any()))) == [1, 2]
+        assert ids(persons.filter(Person.boss.has(Person.staff.any(name="Cy")), Person.name != "Cy")) == [2]
+
+    def test_any_and_has_nested_over_several_models(self, people: Database) -> None:
+        cards = people.query(Card)
+        chess = Card.person.has(Person.clubs.any(Club.members.any(Person.name == "Ada")))
+        assert ids(cards.filter(chess)) == [1]
+        assert ids(cards.filter(not_(chess))) == [2]
+        assert ids(cards.filter(Card.person.has(Person.boss.has(Person.clubs.any(name="Go"))))) == [1]
+        assert ids(people.query(Club).filter(Club.members.any(Person.card.has(Card.number > 7)))) == []
+        both = and_(Person.clubs.any(name="Go"), ~Person.clubs.any(name="Chess"))
+        assert ids(people.query(Person).filter(both)) == [4]
+
+    def test_a_condition_may_name_the_row_outside(self, shelf: Database, people: Database) -> None:
+        authors = shelf.query(Author)
+        assert ids(authors.filter(Author.books.any(Book.id > Author.id + 3))) == [1]
+        assert ids(authors.filter(Author.books.any(Book.id == Author.id))) == []
+        assert ids(shelf.query(Book).filter(Book.author.has(Author.id > Book.id))) == [1]
+        inner = Author.books.any(Book.author.has(Author.id < Book.id))
+        assert ids(authors.filter(inner)) == [1, 2]
+        members = Club.members.any(Person.card.has(Card.number > Club.id + 4))
+        assert ids(people.query(Club).filter(members)) == [2]
+
+    def test_composite_keys_and_conditions_of_their_own(self, connect: Connect, people: Database) -> None:
+        db = connect(Room, Guest)
+        self.stock(db, Room, [{"floor": f, "door": d} for f in (1, 2) for d in "ab"])
+        guests = [("x", 1, "a"), ("y", 2, "a"), ("z", 2, None), ("w", None, None)]
+        self.stock(db, Guest, [{"name": n, "floor": f, "door": d} for n, f, d in guests])
+        rooms = db.query(Room).filter(Room.guests.any()).order_by("floor").all()
+        assert [(r.floor, r.door) for r in rooms] == [(1, "a"), (2, "a")]
+        found = db.query(Guest).filter(~Guest.room.has(Room.floor == 1)).order_by("name").all()
+        assert [g.name for g in found] == ["w", "y", "z"]
+        assert ids(people.query(Person).filter(Person.late.any())) == [2]
+        assert ids(people.query(Person).filter(Person.late.any(Card.number > 7))) == []
+
+    def test_a_subclass_of_single_table_inheritance(self, connect: Connect) -> None:
+        db = connect(Garage, Vehicle, Car)
+        self.stock(db, Garage, [{"id": n, "name": f"g{n}"} for n in (1, 2, 3)])
+        self.stock(db, Vehicle, [{"id": 1, "colour": "red", "garage_id": 1}])
+        self.stock(db, Car, [{"id": 2, "colour": "red", "doors": 3, "garage_id": 2}, {"id": 3, "doors": 5}])
+        garages = db.query(Garage)
+        assert ids(garages.filter(Garage.vehicles.any(Vehicle.colour == "red"))) == [1, 2]
+        assert ids(garages.filter(Garage.cars.any(Car.colour == "red"))) == [2]
+        assert ids(garages.filter(Garage.cars.any(Car.doors > 2))) == [2]
+        assert ids(garages.filter(~Garage.cars.any())) == [1, 3]
+        assert ids(garages.filter(Garage.vehicles.of_type(Car).any(Car.doors == 3))) == [2]
+        assert ids(db.query(Car).filter(Car.garage.has(name="g2"))) == [2]
+
+    def test_every_reading_verb_asks_any_and_has(self, shelf: Database) -> None:
+        query = shelf.query(Book).filter(Book.author.has(Author.name == "a1")).order_by(Book.id.desc())
+        assert query.count() == 3
+        assert query.limit(2).count() == 2
+        assert query.exists()
+        assert query.get(1) is None
+        assert query.get(5) is not None
+        assert list(query.get_many([1, 2, 5])) == [2, 5]
+        assert query.first().id == 6  # type: ignore[union-attr]
+        assert query.filter(id=2).one().title == "t2"
+        assert [b.id for b in query.limit(1).offset(1).all()] == [5]
+        assert query.to_dicts("title") == [{"title": "t6"}, {"title": "t5"}, {"title": "t2"}]
+        assert [r["id"] for r in query.stream("id", batch_size=1)] == [6, 5, 2]
+        page = query.paginate(2, 2)
+        assert ([b.id for b in page], page.total) == ([2], 3)
+        first = query.cursor_paginate(per_page=2)
+        after = first.next()
+        assert after is not None
+        assert [b.id for b in (*first, *after)] == [6, 5, 2]
+        assert query.aggregate(n=func.count(), top=func.max(Book.id)) == {"n": 3, "top": 6}
+        grouped = shelf.query(Book).filter(Book.author.has(Author.name == "a1")).group_by(Book.author_id)
+        assert grouped.aggregate(n=func.count()) == [{"author_id": 1, "n": 3}]
+        assert [b.author.name for b in query.include(Book.author).all() if b.author] == ["a1"] * 3
+        assert "book" in query.explain().lower()
+
+    @requires(Capability.WRITE)
+    def test_update_and_delete(self, shelf: Database, people: Database) -> None:
+        books = shelf.query(Book)
+        assert books.filter(Book.author.has(name="a1")).update({"title": "new"}) == 3
+        assert ids(books.filter(title="new")) == [2, 5, 6]
+        assert books.filter(~Book.author.has(), Book.id < 9).delete() == 1
+        assert ids(books) == [1, 2, 3, 5, 6]
+        assert shelf.query(Author).filter(~Author.books.any()).delete() == 1
+        book = books.get(1)
+        assert book is not None
+        assert books.filter(Book.author.has(name="a2")).update(book, {"title": "one"}).title == "one"
+        assert books.filter(Book.author.has(name="a1")).filter(title="one").update({"title": "no"}) == 0
+
+    @requires(Capability.WRITE)
+    def test_update_and_delete_by_rows_of_the_same_model(self, people: Database) -> None:
+        persons = people.query(Person)
+        assert persons.filter(Person.boss.has(name="Ada")).update({"name": "Led"}) == 2
+        assert sorted(p.name for p in persons.all()) == ["Ada", "Di", "Eve", "Led", "Led"]
+        alone = and_(~Person.staff.any(), ~Person.clubs.any(), Person.boss_id.is_(None))
+        assert persons.filter(alone).delete() == 1
+        assert ids(persons) == [1, 2, 3, 4]
+        assert persons.filter(Person.boss.has(), ~Person.staff.any(), ~Person.clubs.any()).delete() == 1
+        assert ids(persons) == [1, 2, 4]
+
+    @requires(Capability.TRANSACTIONS)
+    def test_any_in_a_transaction(self, shelf: Database) -> None:
+        with shelf.transaction() as tx:
+            tx.query(Book).insert({"id": 9, "title": "new", "author_id": 3})
+            assert ids(tx.query(Author).filter(Author.books.any(title="new"))) == [3]
+            assert [a.id for a in tx.query(Author).filter(Author.books.any()).stream(batch_size=1)] == [
+                1,
+                2,
+                3,
+            ]
+
+    def test_any_and_has_of_more_keys_than_one_statement_takes(self, connect: Connect) -> None:
+        db = connect(Author, Book)
+        self.stock(db, Author, [{"id": n, "name": f"a{n % 7}"} for n in range(1, 1202)])
+        self.stock(db, Book, [{"id": n, "title": f"t{n % 5}", "author_id": 1202 - n} for n in range(1, 1202)])
+        assert db.query(Author).filter(Author.books.any()).count() == 1201
+        expected = [n for n in range(1, 1202) if (1202 - n) % 7 == 3 and n % 5]
+        found = db.query(Book).filter(Book.author.has(name="a3"), Book.title != "t0")
+        assert ids(found) == expected
+
+    @pytest.mark.parametrize("seed", range(ROUNDS))
+    def test_generated_conditions_mean_what_plain_python_means(self, connect: Connect, seed: int) -> None:
+        family = Family.of(seed)
+        db = connect(Person, Club, Card)
+        family.store(self, db)
+        conditions = Conditions(family, seed)
+        for number in range(CONDITIONS):
+            model: Any = [Person, Person, Card, Club][number % 4]
+            expression, truth = conditions.make(model, 3)
+            expected = sorted(row[0] for row in family.rows(model) if truth({model: row}))
+            assert ids(db.query(model).filter(expression)) == expected, f"{model.__name__}: {expression}"
+
+    @pytest.mark.parametrize(
+        "bad",
+        [
+            sa.exists().where(Book.author_id == Author.id),
+            sa.select(Book.id).where(Book.author_id == Author.id).exists(),
+            Author.books.any(Star.name == "x"),
+            Author.books.any(func.lower(Book.title) == "x"),
+            Book.author.has(name="x"),
+            Star.name == "x",
+            Author.books.any() == True,  # noqa: E712
+        ],
+        ids=["exists", "select", "foreign", "function", "other model", "not joined", "compared"],
+    )
+    def test_what_is_not_of_a_relationship_is_refused(self, alarmed: Connect, bad: Any) -> None:
+        query = alarmed(Author, Book, Star).query(Author)
+        for condition in (bad, not_(bad), or_(bad, Author.id == 1)):
+            with pytest.raises(UnsupportedFilterError):
+                query.filter(condition)
+
+    def test_a_refusal_names_the_way(self, alarmed: Connect) -> None:
+        query = alarmed(Author, Book).query(Author)
+        with pytest.raises(UnsupportedFilterError, match=r"any\(\) or has\(\)"):
+            query.filter(sa.exists().where(Book.author_id == Author.id))
+        with pytest.raises(UnsupportedFilterError, match=r"join\(\).*any\(\) or has\(\)"):
+            query.filter(Book.title == "x")
+
+    def test_values_inside_are_checked(self, alarmed: Connect) -> None:
+        query = alarmed(Author, Book).query(Author)
+        for bad in (
+            Author.books.any(Book.title == 5),
+            Author.books.any(title={"$ne": None}),
+            Author.books.any(id="1"),
+        ):
+            with pytest.raises(InvalidValueError, match="Book"):
+                query.filter(bad)
