@@ -240,13 +240,23 @@ class Related(Harness):
         self, shelf: Database, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         connection = shelf._connected()
-        rows, calls = connection.rows, []
+        calls: list[str] = []
+        within: list[Any] = []
 
-        def counted(query: Any) -> Any:
-            calls.append(query.spec.model.name)
-            return rows(query)
+        def counted(read: Any) -> Any:
+            def call(query: Any, *more: Any) -> Any:
+                if not within:  # rows() may be fetch() to its end
+                    calls.append(query.spec.model.name)
+                within.append(query)
+                try:
+                    return read(query, *more)
+                finally:
+                    within.pop()
 
-        monkeypatch.setattr(connection, "rows", counted)
+            return call
+
+        for name in ("rows", "fetch"):
+            monkeypatch.setattr(connection, name, counted(getattr(connection, name)))
         shelf.query(Author).include(Author.books, Book.author).all()
         assert calls == ["Author", "Book", "Author"]
         calls.clear()
