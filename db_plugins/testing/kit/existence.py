@@ -21,7 +21,7 @@ from .harness import Connect, Harness, requires, subject
 from .models import Author, Book, Car, Garage, Star, Vehicle
 from .related import Card, Club, Guest, Person, Room, membership
 
-__all__ = ["Existence", "Family", "ids", "three_valued"]
+__all__ = ["Conditions", "Existence", "Family", "ids", "three_valued"]
 
 Row = tuple[Any, ...]
 #: An expression, and what it means for the rows in sight, by model: true, false, or unknown (``None``).
@@ -61,16 +61,16 @@ class Family:
         """Small numbers, so that they meet; a third of the keys NULL."""
         pick = random.Random(seed)
         names = ["a", "b", "A", "c"]
-        count = pick.randint(3, 9)
+        count = pick.randint(6, 10)
         bosses = [pick.choice([None, *range(1, n)]) if n > 1 else None for n in range(1, count + 1)]
         persons = [(n, pick.choice(names), boss) for n, boss in enumerate(bosses, 1)]
         cards = [
             (n, pick.randint(0, 9), pick.choice([None, *range(1, count + 1)]))
-            for n in range(1, pick.randint(1, 8) + 1)
+            for n in range(1, pick.randint(4, 9) + 1)
         ]
-        clubs = [(n, pick.choice(names)) for n in range(1, pick.randint(1, 4) + 1)]
+        clubs = [(n, pick.choice(names)) for n in range(1, pick.randint(2, 4) + 1)]
         pairs = [(p[0], c[0]) for p in persons for c in clubs]
-        return cls(persons, cards, clubs, sorted(pick.sample(pairs, pick.randint(0, len(pairs)))))
+        return cls(persons, cards, clubs, sorted(pick.sample(pairs, pick.randint(3, len(pairs) - 3))))
 
     def store(self, kit: Harness, db: Database) -> None:
         """Put the rows into a database."""

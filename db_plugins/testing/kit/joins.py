@@ -16,7 +16,7 @@ from db_plugins.errors import (
     UnsupportedOperationError,
 )
 
-from .existence import Family, three_valued
+from .existence import Conditions, Family, three_valued
 from .harness import Connect, Harness, requires, subject
 from .models import Author, Book, Car, Garage, Star, Vehicle
 from .related import Card, Club, Guest, Person, Room
@@ -291,7 +291,7 @@ class Joins(Harness):
         family = Family.of(100 + seed)
         db = connect(Person, Club, Card)
         family.store(self, db)
-        pick = random.Random(seed)
+        pick, conditions = random.Random(seed), Conditions(family, seed)
         for _ in range(CONDITIONS):
             start, path, models = pick.choice(PATHS)
             outer = pick.random() < 0.5
@@ -303,6 +303,10 @@ class Joins(Harness):
             ]
             expected = pairs_of(family, path, start, outer)
             query = db.query(start).join(*relationships, outer=outer)
+            if pick.random() < 0.3:
+                asked, truth = conditions.make(start, 2)
+                query = query.filter(asked)
+                expected = [row for row in expected if truth({start: row[""]})]
             for _ in range(pick.randint(0, 2)):
                 expression, holds = condition(pick, columns)
                 query, expected = query.filter(expression), [row for row in expected if holds(row)]
