@@ -41,10 +41,30 @@ def read_exists(reader: Reader, expression: Any) -> Node:
         (table, _related(reader, table, select.whereclause).scoped(f"{_SCOPE}{number + n}", aliased=True))
         for n, table in enumerate(reversed(tables), 1)  # through the link table first
     ]
-    node = settle(reader.seeing(dict(hops)).predicate(select.whereclause))
-    if isinstance(node, Always):
-        return node if not node.truth else Exists(tuple(Hop(info, ()) for _, info in hops))
-    return _exists([info for _, info in hops], list(node.parts) if isinstance(node, And) else [node])
+    for scopes in _readings(reader, dict(hops)):
+        node = settle(reader.seeing(scopes).predicate(select.whereclause))
+        if isinstance(node, Always) and not node.truth:
+            return node
+        found = _exists([info for _, info in hops], list(node.parts) if isinstance(node, And) else [node])
+        if all(hop.pairs for hop in found.hops):
+            return found
+    raise UnsupportedFilterError(
+        f"{reader.engine}: the columns of {hops[-1][1].name} here are not equal to any column outside",
+        hint="ask any() or has() of a relationship that is equality of columns",
+    )
+
+
+def _readings(reader: Reader, hops: dict[Any, ModelInfo]) -> Iterator[dict[Any, ModelInfo]]:
+    """The inner tables; and again with an alias outside for the inner table itself.
+
+    Around a relationship of a model to itself SQLAlchemy puts its alias also where a nested relationship leads back to
+    the model: ``Person.boss.has(and_(…, Person.card.has(and_(…, Card.person.has(…)))))`` leaves the innermost Person
+    without a condition that ties it to the Card.
+    """
+    yield hops
+    aliases = [known for known in reader.scopes if isinstance(known, Alias)]
+    for alias in sorted(aliases, key=lambda known: -_number(reader.scopes[known])):  # the nearest first
+        yield from ({**hops, alias: inner} for table, inner in hops.items() if alias.element == table)
 
 
 def inner_tables(select: Any) -> tuple[Any, ...]:

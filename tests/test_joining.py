@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from shop import Item, Shop
+from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
 
 import db_plugins
 from db_plugins import and_, not_
@@ -17,7 +18,7 @@ from db_plugins.expressions import Reader
 from db_plugins.models import Limits, describe
 from db_plugins.nodes import And, Column, Compare, Exists, Value, fields_of, has_exists, negate
 from db_plugins.testing import MemoryEngine
-from db_plugins.testing.kit.related import Person
+from db_plugins.testing.kit.related import Card, Person
 
 
 def read(model: type, expression: Any) -> Any:
@@ -75,6 +76,34 @@ def test_a_self_referential_condition_is_told_apart_from_one_about_the_row_itsel
     inside = read(Person, Person.staff.any(Person.name == "x"))
     assert repr(inside.where) != repr(read(Person, Person.name == "x"))
     assert list(fields_of(inside)) == [describe(Person).field("id")]
+
+
+def test_an_alias_that_sqlalchemy_puts_too_far_in_is_put_right() -> None:
+    back = Card.person.has(and_(Person.name == "x", Person.id > 1))
+    condition = Person.boss.has(and_(Person.id > 2, Person.card.has(and_(Card.number > 3, back))))
+    assert "FROM kit_person \nWHERE kit_person_1.id = kit_card.person_id" in str(condition), (
+        "not needed any more?"
+    )
+    boss = read(Person, condition)
+    card = next(part for part in boss.where.parts if isinstance(part, Exists))
+    person = next(part for part in card.where.parts if isinstance(part, Exists))
+    assert [(known.scope, found.scope) for known, found in person.hops[0].pairs] == [("dbp_2", "dbp_3")]
+    assert {field.scope for field in fields_of(person.where)} == {"dbp_3"}
+
+
+def test_a_hop_without_equal_columns_is_refused() -> None:
+    class Own(DeclarativeBase):
+        pass
+
+    class Near(Own):
+        __tablename__ = "near"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        later: Mapped[list[Item]] = relationship(
+            primaryjoin=lambda: foreign(Item.id) > Near.id, viewonly=True, order_by=Item.id
+        )
+
+    with pytest.raises(UnsupportedFilterError, match="not equal to any column outside"):
+        read(Near, Near.later.any(Item.count > 5))
 
 
 def test_reading_twice_gives_equal_nodes() -> None:

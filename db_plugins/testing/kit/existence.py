@@ -134,8 +134,12 @@ class Conditions:
         self.family = family
         self.pick = random.Random(seed)
 
-    def make(self, model: type, depth: int, seen: tuple[type, ...] = ()) -> Condition:
-        """A condition about this model; ``seen`` are the models outside whose columns it may name too."""
+    def make(self, model: type, depth: int, seen: tuple[type, ...] | None = ()) -> Condition:
+        """A condition about this model; ``seen`` are the models outside whose columns it may name too.
+
+        It is ``None`` inside a relationship of a model to itself, where the expression that SQLAlchemy makes means now
+        the nearest row of the model and now the outermost.
+        """
         way = self.pick.random()
         if depth and way < 0.6:
             return self._related(model, depth, seen)
@@ -149,11 +153,10 @@ class Conditions:
             return not_(expression), lambda rows: _not(truth(rows))
         return self._compared(model, seen) if seen and way > 0.5 else self._plain(model)
 
-    def _related(self, model: type, depth: int, seen: tuple[type, ...]) -> Condition:
+    def _related(self, model: type, depth: int, seen: tuple[type, ...] | None) -> Condition:
         name, verb, target = self.pick.choice(_RELATIONSHIPS[model])
         ask = getattr(getattr(model, name), verb)
-        # A relationship to the model itself stands for all that its criterion names of it.
-        outside = () if target is model else (*seen, model)
+        outside = None if target is model or seen is None else (*seen, model)
         if self.pick.random() < 0.2:
             return ask(), lambda rows: bool(self.family.related(name, rows[model]))
         expression, truth = self.make(target, depth - 1, outside)
@@ -244,6 +247,14 @@ class Existence(Harness):
         both = and_(Person.clubs.any(name="Go"), ~Person.clubs.any(name="Chess"))
         assert ids(people.query(Person).filter(both)) == [4]
 
+    @pytest.mark.parametrize(("name", "expected"), [("Bob", [4]), ("Ada", [])])
+    def test_a_way_back_to_a_model_that_was_related_to_itself(
+        self, people: Database, name: str, expected: list[int]
+    ) -> None:
+        back = Card.person.has(and_(Person.name == name, Person.boss_id == 1))
+        boss = and_(Person.id > 0, Person.card.has(and_(Card.number > 0, back)))
+        assert ids(people.query(Person).filter(Person.boss.has(boss))) == expected
+
     def test_a_condition_may_name_the_row_outside(self, shelf: Database, people: Database) -> None:
         authors = shelf.query(Author)
         assert ids(authors.filter(Author.books.any(Book.id > Author.id + 3))) == [1]
@@ -253,6 +264,13 @@ class Existence(Harness):
         assert ids(authors.filter(inner)) == [1, 2]
         members = Club.members.any(Person.card.has(Card.number > Club.id + 4))
         assert ids(people.query(Club).filter(members)) == [2]
+
+    def test_null_is_not_equal_to_null(self, people: Database) -> None:
+        persons = people.query(Person)
+        assert people.query(Card).filter(person_id=None).count() == 1
+        assert ids(persons.filter(Person.boss_cards.any())) == [4]
+        assert ids(persons.filter(~Person.boss_cards.any())) == [1, 2, 3, 5]
+        assert ids(persons.filter(Person.boss_cards.any(Card.number != Person.id))) == [4]
 
     def test_composite_keys_and_conditions_of_their_own(self, connect: Connect, people: Database) -> None:
         db = connect(Room, Guest)

@@ -139,6 +139,12 @@ class Joins(Harness):
         cards = people.query(Card).join(Card.person).filter(Person.clubs.any(Club.id < Card.number))
         assert [c.id for c in cards.all()] == [1]
 
+    def test_null_joins_no_null(self, people: Database) -> None:
+        query = people.query(Person).join(Person.boss_cards)
+        assert dicts(query, Person.id, Card.number) == [(4, 7)]
+        outer = people.query(Person).join(Person.boss_cards, outer=True).order_by("id")
+        assert dicts(outer, Person.id, Card.number) == [(1, None), (2, None), (3, None), (4, 7), (5, None)]
+
     def test_join_by_composite_keys(self, connect: Connect) -> None:
         db = connect(Room, Guest)
         self.stock(db, Room, [{"floor": f, "door": d} for f in (1, 2) for d in "ab"])
