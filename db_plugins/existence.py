@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["inner_tables", "read_exists"]
 
-#: The scopes inside are this and a number, by depth: no table is called so, and no scope hides one that it may name.
+#: The scopes inside are this and a number, by depth, so that none hides another, nor a table that is called so.
 _SCOPE = "dbp_"
 
 
@@ -36,21 +36,23 @@ def read_exists(reader: Reader, expression: Any) -> Node:
     tables = inner_tables(select) if select is not None else ()
     if select is None or not tables or select.whereclause is None:
         raise _refused(reader)
-    number = max((_number(info) for info in reader.scopes.values()), default=0)
+    number = max(_number(info) for info in reader.scopes.values())
     hops = [
         (table, _related(reader, table, select.whereclause).scoped(f"{_SCOPE}{number + n}", aliased=True))
         for n, table in enumerate(reversed(tables), 1)  # through the link table first
     ]
-    for scopes in _readings(reader, dict(hops)):
+    readings = list(_readings(reader, dict(hops)))
+    for scopes in readings:
         node = settle(reader.seeing(scopes).predicate(select.whereclause))
         if isinstance(node, Always) and not node.truth:
             return node
         found = _exists([info for _, info in hops], list(node.parts) if isinstance(node, And) else [node])
-        if all(hop.pairs for hop in found.hops):
+        if len(readings) == 1 or all(hop.pairs for hop in found.hops):
             return found
     raise UnsupportedFilterError(
-        f"{reader.engine}: the columns of {hops[-1][1].name} here are not equal to any column outside",
-        hint="ask any() or has() of a relationship that is equality of columns",
+        f"{reader.engine}: inside a relationship of {hops[-1][1].name} to itself, this one has no column that is equal to "
+        "one outside",
+        hint="ask any() or has() in another order, or of a relationship that is equality of columns",
     )
 
 
@@ -82,7 +84,9 @@ def _refused(reader: Reader) -> UnsupportedFilterError:
 
 
 def _number(info: ModelInfo) -> int:
-    return int(info.scope.removeprefix(_SCOPE)) if info.scope.startswith(_SCOPE) else 0
+    """The greatest number that a scope or a table of this model has taken."""
+    numbers = [name.removeprefix(_SCOPE) for name in (info.scope, info.store) if name.startswith(_SCOPE)]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 # -- which model -------------------------------------------------------------------------------------------------------

@@ -91,19 +91,52 @@ def test_an_alias_that_sqlalchemy_puts_too_far_in_is_put_right() -> None:
     assert {field.scope for field in fields_of(person.where)} == {"dbp_3"}
 
 
-def test_a_hop_without_equal_columns_is_refused() -> None:
+def odd_models() -> tuple[Any, Any]:
+    """A tree whose nodes have leaves, and these all nodes of a greater number."""
+
     class Own(DeclarativeBase):
         pass
 
-    class Near(Own):
-        __tablename__ = "near"
+    class Node(Own):
+        __tablename__ = "dbp_1"
         id: Mapped[int] = mapped_column(primary_key=True)
-        later: Mapped[list[Item]] = relationship(
-            primaryjoin=lambda: foreign(Item.id) > Near.id, viewonly=True, order_by=Item.id
+        up_id: Mapped[int | None] = mapped_column(sa.ForeignKey("dbp_1.id"))
+        up = relationship(lambda: Node, remote_side=lambda: Node.id)
+        leaves = relationship(lambda: Leaf)
+
+    class Leaf(Own):
+        __tablename__ = "leaf"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        node_id: Mapped[int | None] = mapped_column(sa.ForeignKey("dbp_1.id"))
+        node = relationship(Node, overlaps="leaves")
+        later = relationship(
+            Node, primaryjoin=lambda: foreign(Node.id) > Leaf.id, viewonly=True, uselist=True
         )
 
-    with pytest.raises(UnsupportedFilterError, match="not equal to any column outside"):
-        read(Near, Near.later.any(Item.count > 5))
+    return Node, Leaf
+
+
+def test_a_relationship_that_is_no_equality_is_asked_of_all_rows() -> None:
+    node, leaf = odd_models()
+    for entry in ({"ENGINE": "memory"}, "sqlite://"):
+        db = db_plugins.connect(entry, models=[node, leaf])
+        db.create_all()
+        db.query(node).bulk_insert([{"id": 1}, {"id": 3}])
+        db.query(leaf).bulk_insert([{"id": n} for n in range(1, 5)])
+        assert sorted(row.id for row in db.query(leaf).filter(leaf.later.any()).all()) == [1, 2]
+    with pytest.raises(UnsupportedFilterError, match="in another order"):
+        read(node, node.up.has(and_(node.id > 1, node.leaves.any(leaf.later.any()))))
+
+
+def test_a_table_may_be_called_like_a_scope() -> None:
+    node, leaf = odd_models()
+    db = db_plugins.connect("sqlite://", models=[node, leaf])
+    db.create_all()
+    db.query(node).bulk_insert([{"id": 1}, {"id": 3}])
+    db.query(leaf).bulk_insert([{"id": 1, "node_id": 1}, {"id": 2, "node_id": 3}])
+    assert [row.id for row in db.query(node).filter(node.leaves.any(leaf.id > 1)).all()] == [3]
+    joined = db.query(leaf).join(leaf.node).filter(node.leaves.any(leaf.id < node.id))
+    assert [row.id for row in joined.all()] == [2]
 
 
 def test_reading_twice_gives_equal_nodes() -> None:

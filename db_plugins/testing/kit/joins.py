@@ -16,7 +16,7 @@ from db_plugins.errors import (
     UnsupportedOperationError,
 )
 
-from .existence import Conditions, Family, three_valued
+from .family import Conditions, Family, three_valued
 from .harness import Connect, Harness, requires, subject
 from .models import Author, Book, Car, Garage, Star, Vehicle
 from .related import Card, Club, Guest, Person, Room
