@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["inner_tables", "read_exists"]
 
-#: The scopes inside are this and a number, by depth: no table is called so, and no scope hides one that it may name.
+#: The scopes inside are this and a number, by depth, so that none hides another, nor a table that is called so.
 _SCOPE = "dbp_"
 
 
@@ -36,15 +36,37 @@ def read_exists(reader: Reader, expression: Any) -> Node:
     tables = inner_tables(select) if select is not None else ()
     if select is None or not tables or select.whereclause is None:
         raise _refused(reader)
-    number = max((_number(info) for info in reader.scopes.values()), default=0)
+    number = max(_number(info) for info in reader.scopes.values())
     hops = [
         (table, _related(reader, table, select.whereclause).scoped(f"{_SCOPE}{number + n}", aliased=True))
         for n, table in enumerate(reversed(tables), 1)  # through the link table first
     ]
-    node = settle(reader.seeing(dict(hops)).predicate(select.whereclause))
-    if isinstance(node, Always):
-        return node if not node.truth else Exists(tuple(Hop(info, ()) for _, info in hops))
-    return _exists([info for _, info in hops], list(node.parts) if isinstance(node, And) else [node])
+    readings = list(_readings(reader, dict(hops)))
+    for scopes in readings:
+        node = settle(reader.seeing(scopes).predicate(select.whereclause))
+        if isinstance(node, Always) and not node.truth:
+            return node
+        found = _exists([info for _, info in hops], list(node.parts) if isinstance(node, And) else [node])
+        if len(readings) == 1 or all(hop.pairs for hop in found.hops):
+            return found
+    raise UnsupportedFilterError(
+        f"{reader.engine}: inside a relationship of {hops[-1][1].name} to itself, this one has no column that is equal to "
+        "one outside",
+        hint="ask any() or has() in another order, or of a relationship that is equality of columns",
+    )
+
+
+def _readings(reader: Reader, hops: dict[Any, ModelInfo]) -> Iterator[dict[Any, ModelInfo]]:
+    """The inner tables; and again with an alias outside for the inner table itself.
+
+    Around a relationship of a model to itself SQLAlchemy puts its alias also where a nested relationship leads back to
+    the model: ``Person.boss.has(and_(…, Person.card.has(and_(…, Card.person.has(…)))))`` leaves the innermost Person
+    without a condition that ties it to the Card.
+    """
+    yield hops
+    aliases = [known for known in reader.scopes if isinstance(known, Alias)]
+    for alias in sorted(aliases, key=lambda known: -_number(reader.scopes[known])):  # the nearest first
+        yield from ({**hops, alias: inner} for table, inner in hops.items() if alias.element == table)
 
 
 def inner_tables(select: Any) -> tuple[Any, ...]:
@@ -62,7 +84,9 @@ def _refused(reader: Reader) -> UnsupportedFilterError:
 
 
 def _number(info: ModelInfo) -> int:
-    return int(info.scope.removeprefix(_SCOPE)) if info.scope.startswith(_SCOPE) else 0
+    """The greatest number that a scope or a table of this model has taken."""
+    numbers = [name.removeprefix(_SCOPE) for name in (info.scope, info.store) if name.startswith(_SCOPE)]
+    return max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
 # -- which model -------------------------------------------------------------------------------------------------------

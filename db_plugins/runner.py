@@ -258,13 +258,23 @@ class Runner:
         keys = [row for rows in self.fetch(spec.but(columns=spec.model.key)) for row in rows]
         for start in range(0, len(keys), RESIDUAL_BATCH):
             part = keys[start : start + RESIDUAL_BATCH]
-            query = self.engine.compile(spec.but(where=key_among(spec.model, part), native=()))
+            query = self._naming(spec, part)
             if query.residual is not None:  # running it would write rows that were not meant
                 raise UnsupportedOperationError(
                     f"the plugin of {self.engine.name} cannot name rows of {spec.model.name} by their primary key",
                     hint="its compile() must understand ==, In, And and Or on keys",
                 )
             yield query
+
+    def _naming(self, spec: QuerySpec, keys: Sequence[Row]) -> Compiled:
+        among = key_among(spec.model, keys)
+        if spec.is_about_several:
+            # What the model's own columns must hold is asked again: a row may have changed since its key was read.
+            base, _ = base_of(spec)
+            query = self.engine.compile(replace(spec, where=base.and_where(among)))
+            if query.residual is None:
+                return query
+        return self.engine.compile(replace(spec, where=among, native=()))
 
     @contextmanager
     def together(self) -> Iterator[Runner]:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from shop import Item, Shop
+from sqlalchemy.orm import DeclarativeBase, Mapped, foreign, mapped_column, relationship
 
 import db_plugins
 from db_plugins import and_, not_
@@ -17,7 +18,7 @@ from db_plugins.expressions import Reader
 from db_plugins.models import Limits, describe
 from db_plugins.nodes import And, Column, Compare, Exists, Value, fields_of, has_exists, negate
 from db_plugins.testing import MemoryEngine
-from db_plugins.testing.kit.related import Person
+from db_plugins.testing.kit.related import Card, Person
 
 
 def read(model: type, expression: Any) -> Any:
@@ -75,6 +76,67 @@ def test_a_self_referential_condition_is_told_apart_from_one_about_the_row_itsel
     inside = read(Person, Person.staff.any(Person.name == "x"))
     assert repr(inside.where) != repr(read(Person, Person.name == "x"))
     assert list(fields_of(inside)) == [describe(Person).field("id")]
+
+
+def test_an_alias_that_sqlalchemy_puts_too_far_in_is_put_right() -> None:
+    back = Card.person.has(and_(Person.name == "x", Person.id > 1))
+    condition = Person.boss.has(and_(Person.id > 2, Person.card.has(and_(Card.number > 3, back))))
+    assert "FROM kit_person \nWHERE kit_person_1.id = kit_card.person_id" in str(condition), (
+        "not needed any more?"
+    )
+    boss = read(Person, condition)
+    card = next(part for part in boss.where.parts if isinstance(part, Exists))
+    person = next(part for part in card.where.parts if isinstance(part, Exists))
+    assert [(known.scope, found.scope) for known, found in person.hops[0].pairs] == [("dbp_2", "dbp_3")]
+    assert {field.scope for field in fields_of(person.where)} == {"dbp_3"}
+
+
+def odd_models() -> tuple[Any, Any]:
+    """A tree whose nodes have leaves, and these all nodes of a greater number."""
+
+    class Own(DeclarativeBase):
+        pass
+
+    class Node(Own):
+        __tablename__ = "dbp_1"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        up_id: Mapped[int | None] = mapped_column(sa.ForeignKey("dbp_1.id"))
+        up = relationship(lambda: Node, remote_side=lambda: Node.id)
+        leaves = relationship(lambda: Leaf)
+
+    class Leaf(Own):
+        __tablename__ = "leaf"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        node_id: Mapped[int | None] = mapped_column(sa.ForeignKey("dbp_1.id"))
+        node = relationship(Node, overlaps="leaves")
+        later = relationship(
+            Node, primaryjoin=lambda: foreign(Node.id) > Leaf.id, viewonly=True, uselist=True
+        )
+
+    return Node, Leaf
+
+
+def test_a_relationship_that_is_no_equality_is_asked_of_all_rows() -> None:
+    node, leaf = odd_models()
+    for entry in ({"ENGINE": "memory"}, "sqlite://"):
+        db = db_plugins.connect(entry, models=[node, leaf])
+        db.create_all()
+        db.query(node).bulk_insert([{"id": 1}, {"id": 3}])
+        db.query(leaf).bulk_insert([{"id": n} for n in range(1, 5)])
+        assert sorted(row.id for row in db.query(leaf).filter(leaf.later.any()).all()) == [1, 2]
+    with pytest.raises(UnsupportedFilterError, match="in another order"):
+        read(node, node.up.has(and_(node.id > 1, node.leaves.any(leaf.later.any()))))
+
+
+def test_a_table_may_be_called_like_a_scope() -> None:
+    node, leaf = odd_models()
+    db = db_plugins.connect("sqlite://", models=[node, leaf])
+    db.create_all()
+    db.query(node).bulk_insert([{"id": 1}, {"id": 3}])
+    db.query(leaf).bulk_insert([{"id": 1, "node_id": 1}, {"id": 2, "node_id": 3}])
+    assert [row.id for row in db.query(node).filter(node.leaves.any(leaf.id > 1)).all()] == [3]
+    joined = db.query(leaf).join(leaf.node).filter(node.leaves.any(leaf.id < node.id))
+    assert [row.id for row in joined.all()] == [2]
 
 
 def test_reading_twice_gives_equal_nodes() -> None:

@@ -16,7 +16,7 @@ from db_plugins.errors import (
     UnsupportedOperationError,
 )
 
-from .existence import Family, three_valued
+from .family import Conditions, Family, three_valued
 from .harness import Connect, Harness, requires, subject
 from .models import Author, Book, Car, Garage, Star, Vehicle
 from .related import Card, Club, Guest, Person, Room
@@ -138,6 +138,12 @@ class Joins(Harness):
         assert [b.id for b in books.filter(Author.books.any(Book.id == 6)).order_by("id").all()] == [2, 5, 6]
         cards = people.query(Card).join(Card.person).filter(Person.clubs.any(Club.id < Card.number))
         assert [c.id for c in cards.all()] == [1]
+
+    def test_null_joins_no_null(self, people: Database) -> None:
+        query = people.query(Person).join(Person.boss_cards)
+        assert dicts(query, Person.id, Card.number) == [(4, 7)]
+        outer = people.query(Person).join(Person.boss_cards, outer=True).order_by("id")
+        assert dicts(outer, Person.id, Card.number) == [(1, None), (2, None), (3, None), (4, 7), (5, None)]
 
     def test_join_by_composite_keys(self, connect: Connect) -> None:
         db = connect(Room, Guest)
@@ -291,7 +297,7 @@ class Joins(Harness):
         family = Family.of(100 + seed)
         db = connect(Person, Club, Card)
         family.store(self, db)
-        pick = random.Random(seed)
+        pick, conditions = random.Random(seed), Conditions(family, seed)
         for _ in range(CONDITIONS):
             start, path, models = pick.choice(PATHS)
             outer = pick.random() < 0.5
@@ -303,6 +309,10 @@ class Joins(Harness):
             ]
             expected = pairs_of(family, path, start, outer)
             query = db.query(start).join(*relationships, outer=outer)
+            if pick.random() < 0.3:
+                asked, truth = conditions.make(start, 2)
+                query = query.filter(asked)
+                expected = [row for row in expected if truth({start: row[""]})]
             for _ in range(pick.randint(0, 2)):
                 expression, holds = condition(pick, columns)
                 query, expected = query.filter(expression), [row for row in expected if holds(row)]

@@ -37,6 +37,9 @@ class Person(Base):
     staff: Mapped[list[Person]] = relationship(back_populates="boss", order_by="Person.name.desc()")
     clubs: Mapped[list[Club]] = relationship(secondary=membership, back_populates="members")
     card: Mapped[Card | None] = relationship(back_populates="person")
+    boss_cards: Mapped[list[Card]] = relationship(
+        primaryjoin="foreign(Card.person_id) == Person.boss_id", viewonly=True
+    )
     late: Mapped[list[Card]] = relationship(
         primaryjoin="and_(Person.id == Card.person_id, Card.number > 5)", viewonly=True
     )

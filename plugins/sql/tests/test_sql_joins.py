@@ -91,3 +91,18 @@ def test_mysql_writes_by_key_what_its_own_subquery_reads() -> None:
         other = db.query(Person).filter(Person.clubs.any(), Person.card.has())
         assert db._engine.compile(own._spec).read_only is expected
         assert not db._engine.compile(other._spec).read_only
+
+
+def test_a_write_by_key_means_the_same(shared_server: Any) -> None:
+    server = shared_server("mariadb")
+    name, _url = server.new_database()
+    db = db_plugins.connect({**server.entry(name), "ENGINE": "mysql"}, models=[Person, Club, Card])
+    db.create_all()
+    for n, boss in ((1, None), (2, 1), (3, 1), (4, 2)):
+        db.query(Person).insert({"id": n, "name": f"p{n}", "boss_id": boss})
+    persons = db.query(Person)
+    assert persons.filter(Person.boss.has(name="p1")).update({"name": "x"}) == 2
+    assert persons.filter(Person.boss.has(name="x"), ~Person.staff.any()).delete() == 1
+    assert [(p.id, p.name) for p in persons.order_by("id").all()] == [(1, "p1"), (2, "x"), (3, "x")]
+    db.close()
+    server.drop_database(name)
