@@ -155,7 +155,8 @@ class Translator:
         return {path: matched}
 
     def _is_null(self, node: IsNull) -> Filter:
-        if isinstance(node.operand, Column):
+        # Not of JSON: {"doc": {"$eq": null}} finds a document [null] as well, one level into an array.
+        if isinstance(node.operand, Column) and node.operand.field.kind is not Kind.JSON:
             return {path_of(self.info, node.operand.field): {"$ne" if node.negated else "$eq": None}}
         there = not_null(self.expression(node.operand))
         return _expression_form([there if node.negated else {"$not": [there]}])
