@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test lint format types bench clean
+.PHONY: help env demo test fuzz lint format types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ demo: $(READY)  ## one program on SQLite and on MongoDB, with the same output
 
 test: $(READY)  ## all tests, on real servers
 	"$(PYTHON)" -m pytest -n 2 $(ARGS)
+
+fuzz: $(READY)  ## generated queries on all engines, compared; ARGS="--minutes 30"
+	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m fuzz $(ARGS)
 
 lint: $(READY)  ## ruff: faults and format
 	"$(PYTHON)" -m ruff check .

@@ -273,14 +273,13 @@ class Reader:
                 raise self._unsupported(expression, "compare it, or take it as_boolean()")
             return Compare("==", inside, Value(True, inside.field))
         if found in _COMPARISONS:
-            return self._comparison(_COMPARISONS[found], expression)
+            return self._comparison(_COMPARISONS[found], expression.left, expression.right, expression)
         rule = _RULES.get(found)
         if rule is None:
             raise self._unsupported(expression, "write it with comparisons, in_, between and is_")
         return rule(self, expression)
 
-    def _comparison(self, op: str, expression: BinaryExpression[Any]) -> Node:
-        left, right = expression.left, expression.right
+    def _comparison(self, op: str, left: Any, right: Any, expression: BinaryExpression[Any]) -> Node:
         if is_constant(left):
             left, right, op = right, left, _FLIPPED[op]
         subject = self.operand(left)
@@ -327,8 +326,9 @@ class Reader:
     def _between(self, expression: BinaryExpression[Any], negated: bool) -> Node:
         assert isinstance(expression.right, ExpressionClauseList)
         low, high = expression.right.clauses
-        subject = expression.left
-        node = all_of((self.predicate(subject >= low), self.predicate(subject <= high)))
+        # Not as SQLAlchemy's `left >= low`, which is its ArgumentError for None, True and False.
+        ends = ((">=", low), ("<=", high))
+        node = all_of(self._comparison(op, expression.left, end, expression) for op, end in ends)
         return negate(node) if negated else node
 
     def _like(self, expression: BinaryExpression[Any], shape: str, *, fold: bool, negated: bool) -> Node:

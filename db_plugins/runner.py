@@ -271,10 +271,10 @@ class Runner:
         if spec.is_about_several:
             # What the model's own columns must hold is asked again: a row may have changed since its key was read.
             base, _ = base_of(spec)
-            query = self.engine.compile(replace(spec, where=base.and_where(among)))
+            query = self.engine.compile(spec.but(where=base.and_where(among)))
             if query.residual is None:
                 return query
-        return self.engine.compile(replace(spec, where=among, native=()))
+        return self.engine.compile(spec.but(where=among, native=()))
 
     @contextmanager
     def together(self) -> Iterator[Runner]:

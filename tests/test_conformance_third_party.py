@@ -78,6 +78,7 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 class TestDummy(PluginConformance):
     plugin = "dummy"
+    generated_filters = 400  # it is MemoryEngine
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
         return {"ENGINE": "dummy"}

@@ -12,7 +12,8 @@ from ..models import Field
 from ..models.objects import changed_values, mark_stored
 from ..nodes import Operand, Value
 from ..runner import Runner
-from .reading import ReadingVerbs
+from .pages import check_whole
+from .reading import MAX_BATCH, ReadingVerbs
 from .rows import new_row, not_null, row_values
 
 __all__ = ["WritingVerbs"]
@@ -50,12 +51,11 @@ class WritingVerbs(ReadingVerbs[M]):
     ) -> BulkResult:
         """Store many new rows, read lazily from any iterable; all or nothing where the engine has transactions.
 
-        ``batch_size`` is the number of rows in one statement. With ``return_keys`` the result holds the primary keys in
+        ``batch_size`` is the number of rows in one statement, 1 to 1,000,000. With ``return_keys`` the result holds the primary keys in
         the order given (a tuple for each composite key).
         """
         size = ROWS_AT_ONCE if batch_size is None else batch_size
-        if type(size) is not int or size < 1:
-            raise InvalidValueError("batch_size must be an int of 1 or more")
+        check_whole("batch_size", size, 1, MAX_BATCH)
         if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
             raise InvalidValueError(
                 f"bulk_insert takes an iterable of rows, not a value of type {type(rows).__name__}",

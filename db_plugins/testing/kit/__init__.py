@@ -8,6 +8,7 @@ one file for each subject, its tests in one class; the bodies are the same for a
 from __future__ import annotations
 
 from .aggregates import Aggregates
+from .attacks import Attacks
 from .bulk import Bulk
 from .conflicts import Conflicts
 from .cursors import Cursors
@@ -48,6 +49,7 @@ class PluginConformance(
     Mapping,
     Values,
     Misfits,
+    Attacks,
     Writes,
     Bulk,
     Keys,

@@ -106,6 +106,23 @@ class Filters(Harness):
         assert found(things, Thing.number.not_in(range(-size, 6))) == [2]
         assert found(things, Thing.text.in_([*(f"w{n}" for n in range(size)), "é"])) == [4]
 
+    def test_between_null_and_a_value_is_never_true_and_its_negation_may_be(self, things: Database) -> None:
+        assert found(things, Thing.number.between(None, 5)) == []
+        assert found(things, Thing.number.between(0, None)) == []
+        assert found(things, not_(Thing.number.between(None, 5))) == [2]
+        assert found(things, ~Thing.number.between(0, None)) == [4]
+        with pytest.raises(InvalidValueError, match=r"Thing\.number"):
+            things.query(Thing).filter(Thing.number.between(True, 5))
+
+    def test_arithmetic_on_small_integers_has_64_bits(self, connect: Connect) -> None:
+        db = connect(Thing)
+        self.stock(db, Thing, [{"id": 1, "small": 30_000, "number": 2**31 - 1}, {"id": 2, "small": -(2**15)}])
+        assert found(db, Thing.small * Thing.small == 900_000_000) == [1]
+        assert found(db, Thing.number * Thing.number == (2**31 - 1) ** 2) == [1]
+        assert found(db, Thing.number + Thing.number > 2**31) == [1]
+        assert found(db, -Thing.small == 2**15) == [2]
+        assert found(db, Thing.number * 1000 * Thing.small > 2**45) == [1]
+
     def test_between_holds_both_ends(self, things: Database) -> None:
         assert found(things, Thing.number.between(0, 5)) == [1, 5]
         assert found(things, Thing.number.between(5, 0)) == []

@@ -134,6 +134,13 @@ class Paths(Harness):
         assert found(db, f * 2 > 3) == [] or found(db, f * 2 > 2) == [3]
         assert found(db, and_(n > 1, or_(f < 1, not_(f < 1)))) == [1, 2]
 
+    def test_a_document_is_null_if_there_is_none_and_not_for_what_it_holds(self, connect: Connect) -> None:
+        db = connect(Thing)
+        documents: list[Any] = [None, [None], {"v": None}, [[None]], [], {}, [None, 1], 0, ""]
+        self.stock(db, Thing, [{"id": n, "extra": d} for n, d in enumerate(documents)])
+        assert found(db, Thing.extra.is_(None)) == found(db, Thing.extra == None) == [0]  # noqa: E711
+        assert found(db, Thing.extra.is_not(None)) == found(db, not_(Thing.extra.is_(None))) == [*range(1, 9)]
+
     def test_what_is_no_path_or_no_value_is_refused(self, alarmed: Connect) -> None:
         db = alarmed(Thing)
         for expression in (

@@ -192,8 +192,10 @@ class Translator:
         return {path: matched}
 
     def _is_null(self, node: IsNull) -> Filter:
-        if isinstance(node.operand, Column) and self.is_here(node.operand.field):
-            return {self.path(node.operand.field): {"$ne" if node.negated else "$eq": None}}
+        column = node.operand.field if isinstance(node.operand, Column) else None
+        # Not of JSON: {"doc": {"$eq": null}} finds a document [null] as well, one level into an array.
+        if column is not None and self.is_here(column) and column.kind is not Kind.JSON:
+            return {self.path(column): {"$ne" if node.negated else "$eq": None}}
         there = not_null(self.expression(node.operand))
         return _expression_form([there if node.negated else {"$not": [there]}])
 

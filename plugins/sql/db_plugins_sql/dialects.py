@@ -96,6 +96,12 @@ class PostgreSQLWords(Words):
     def like(self, column: Any, node: Like) -> Any:
         return super().like(column.collate("C"), node)
 
+    def arithmetic(self, op: str, left: Any, right: Any) -> Any:
+        """In 64 bits: of two int4 the result is an int4 there, and 100000 * 100000 an error (22003)."""
+        if isinstance(left.type, sa.Integer) and not isinstance(left.type, sa.BigInteger):
+            left = sa.cast(left, sa.BigInteger)
+        return super().arithmetic(op, left, right)
+
     def json_value(self, operand: JsonPath) -> Any:
         column = self.column(operand.column)
         binary = isinstance(unwrapped(column.type), JSONB)
