@@ -1,6 +1,6 @@
-"""`python -m benchmarks [imports] [engines] [--quick] [--write]`: measure, print, and with --write keep the figures.
+"""`python -m benchmarks [imports] [reads] [engines] [--quick] [--write]`: measure, print, and with --write keep the figures.
 
-Figures are of one machine at one moment, so each is a difference or a ratio to something measured beside it.
+`--engine sqlite` measures on one engine, `--only get` one of the reads (each may be given more than once). Figures are of one machine at one moment, so each is a difference or a ratio to something measured beside it.
 --write puts them into docs/benchmarks.md.
 """
 
@@ -11,13 +11,19 @@ import datetime as dt
 import os
 import platform
 import re
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 
-from . import engines, imports
+from . import engines, imports, reads
+from .places import PLACES
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
-PARTS = {"imports": imports.measure, "engines": engines.measure}
+PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
+    "imports": lambda given: imports.measure(quick=given.quick),
+    "reads": lambda given: reads.measure(quick=given.quick, engines=given.engine, only=given.only),
+    "engines": lambda given: engines.measure(quick=given.quick, engines=given.engine),
+}
 DISTRIBUTIONS = ("SQLAlchemy", "psycopg", "pymongo", "click", "pluggy")
 HEAD = """\
 # Benchmarks
@@ -34,13 +40,19 @@ def main() -> int:
     )
     parser.add_argument("--quick", action="store_true", help="few runs: do the benchmarks still work?")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.parent.name}/{PAGE.name}")
+    parser.add_argument("--engine", action="append", choices=tuple(PLACES), help="on this engine only")
+    parser.add_argument("--only", action="append", choices=tuple(reads.WORKS), help="this read only")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if given.write and (given.engine or given.only):
+        parser.error("--write is for all engines and all reads")
+    parts = given.parts or (["reads"] if given.only else PARTS)
+    given.engine, given.only = given.engine or tuple(PLACES), given.only or tuple(reads.WORKS)
     sections = [environment()]
     print(sections[0], flush=True)
-    for name in given.parts or PARTS:
-        sections.append(PARTS[name](quick=given.quick))
+    for name in parts:
+        sections.append(PARTS[name](given))
         print(sections[-1], flush=True)
     if given.write:
         PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
