@@ -25,10 +25,12 @@ JSON_STEPS = frozenset({operators.json_getitem_op, operators.json_path_getitem_o
 
 def element_of(expression: Any, engine: str) -> Any:
     """The expression behind a mapped attribute, a hybrid or an expression. Raises UnsupportedFilterError for the rest."""
-    if hasattr(expression, "__clause_element__"):
-        expression = expression.__clause_element__()
-    if isinstance(expression, ClauseElement):
+    if isinstance(
+        expression, ClauseElement
+    ):  # first: to ask an expression for an attribute it has not takes time
         return expression
+    if hasattr(expression, "__clause_element__"):
+        return element_of(expression.__clause_element__(), engine)
     hint = "write a comparison of a column: Star.mag > 5"
     if isinstance(expression, bool):
         hint = "this is a Python bool already: write Star.name == None for IS NULL, and_ or & for and"

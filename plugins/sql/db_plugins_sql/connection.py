@@ -33,6 +33,7 @@ from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Operand
 
 from .errors import Context, note
+from .prepared import Statement
 from .reads import AtHand, run
 from .storage import create_tables, drop_tables, move_numbering
 from .streaming import Stream
@@ -126,17 +127,19 @@ class _Verbs(Connection, SupportsAggregation, SupportsVectors):
             yield rows[start : start + size]
 
     def rows(self, query: Compiled) -> Sequence[Row]:
-        """All rows at once: the plain way, by SQLAlchemy."""
-        with self._use(Context(query.spec.model)) as connection:
-            return [tuple(row) for row in connection.execute(query.native.select)]
+        return self._read(query.native)
+
+    def count(self, query: Compiled) -> int:
+        return int(self._read(Statement(self.engine.words, query.spec, counts=True))[0][0])
+
+    def _read(self, statement: Statement) -> Sequence[Row]:
+        """All rows of a statement: the plain way, by SQLAlchemy."""
+        with self._use(Context(statement.spec.model)) as connection:
+            return [tuple(row) for row in connection.execute(statement.select)]
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
         """The rows in constant memory; whatever holds them is given back when the iterator ends or is closed."""
         raise NotImplementedError
-
-    def count(self, query: Compiled) -> int:
-        with self._use(Context(query.spec.model)) as connection:
-            return int(connection.execute(self.engine.words.count(query.spec)).scalar_one())
 
     def aggregate(self, query: Compiled, wanted: Aggregation) -> Groups | None:
         plan = self.engine.aggregates.plan(self.engine.words, query.spec, wanted)
@@ -248,27 +251,27 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions, SupportsSessi
         self.pool = make_pool(engine)
         self.at_hand = AtHand(engine, self.pool, self._checked_out)
 
-    def rows(self, query: Compiled) -> Sequence[Row]:
+    def _read(self, statement: Statement) -> Sequence[Row]:
         at_hand = self.at_hand
         if not at_hand.preparations.is_possible:
-            return super().rows(query)
+            return super()._read(statement)
         lease = at_hand.take()
         try:
-            prepared, values = at_hand.preparations.of(query.native)
+            prepared, values = at_hand.preparations.of(statement)
             if prepared is not None:
-                found, description = run(self.pool.dialect, lease.driver, prepared, values)
+                found = run(self.pool.dialect, lease.driver, prepared, values)
         except sa_exc.StatementError as exc:
             if getattr(exc, "connection_invalidated", False):
                 lease.fail(exc)
-                return super().rows(query)  # a read can be sent again, over a connection that was pinged
+                return super()._read(statement)  # a read can be sent again, over a connection that was pinged
             at_hand.give(lease)
-            note(exc, Context(query.spec.model))
+            note(exc, Context(statement.spec.model))
             raise
         except BaseException as exc:
             lease.fail(exc)
             raise
         at_hand.give(lease)
-        return super().rows(query) if prepared is None else prepared.rows(found, description)
+        return super()._read(statement) if prepared is None else prepared.rows(found)
 
     @contextmanager
     def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
@@ -377,20 +380,20 @@ class SQLTransaction(_Verbs, SupportsStorage, SupportsSessions, TransactionConne
             self._free()
             yield self.connection
 
-    def rows(self, query: Compiled) -> Sequence[Row]:
+    def _read(self, statement: Statement) -> Sequence[Row]:
         preparations = self.parent.at_hand.preparations
-        prepared, values = preparations.of(query.native) if preparations.is_possible else (None, [])
+        prepared, values = preparations.of(statement) if preparations.is_possible else (None, [])
         if prepared is None:
-            return super().rows(query)
-        with self._use(Context(query.spec.model)) as connection:
+            return super()._read(statement)
+        with self._use(Context(statement.spec.model)) as connection:
             driver = connection.connection.dbapi_connection
             try:
-                found, description = run(connection.dialect, driver, prepared, values)
+                found = run(connection.dialect, driver, prepared, values)
             except sa_exc.DBAPIError as exc:
                 if exc.connection_invalidated:
                     connection.invalidate(exc)
                 raise
-        return prepared.rows(found, description)
+        return prepared.rows(found)
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
         with self._use(context) as connection, Stream(connection, query.native.select, batch) as stream:

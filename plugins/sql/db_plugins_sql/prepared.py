@@ -12,7 +12,6 @@ types, the dialect.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,18 +34,28 @@ MOST_SHAPES = 1000
 
 
 class Statement:
-    """A query as this plugin holds it. Pure: made by ``Engine.compile``."""
+    """A query as this plugin holds it: its rows, or how many they are. Pure: made by ``Engine.compile``."""
 
-    __slots__ = ("__dict__", "spec", "words")
+    __slots__ = ("counts", "spec", "words")
 
-    def __init__(self, words: Words, spec: QuerySpec) -> None:
+    def __init__(self, words: Words, spec: QuerySpec, *, counts: bool = False) -> None:
         self.words = words
         self.spec = spec
+        self.counts = counts
 
-    @cached_property
+    @property
+    def columns(self) -> Sequence[Field]:
+        """What the values of a row are of; a count is the driver's own number."""
+        return () if self.counts else self.spec.columns
+
+    @property
     def select(self) -> sa.Select[Any]:
         """The statement with its values, for SQLAlchemy to run."""
-        return self.words.select(self.spec)
+        return self.made_of(self.spec)
+
+    def made_of(self, spec: QuerySpec) -> sa.Select[Any]:
+        """The statement for another spec of the same shape."""
+        return self.words.count(spec) if self.counts else self.words.select(spec)
 
 
 class Prepared:
@@ -69,7 +78,9 @@ class Prepared:
         self._dialect = dialect
         self._columns = columns
         self._converter: Callable[[Sequence[Row]], Sequence[Row]] | None = None
-        self._is_described = False
+        self._has_converter = False
+        #: The driver's description of the columns, after the first run.
+        self.description: Any = None
         names = list(state.parameters) if state.positiontup is None else list(state.positiontup)
         self._names = None if state.positiontup is not None else names
         self._constants: list[Any] = []
@@ -95,16 +106,16 @@ class Prepared:
             values = [given[at] if convert is None else convert(given[at]) for at, convert in self._plan]
         return tuple(values) if self._names is None else dict(zip(self._names, values, strict=True))
 
-    def rows(self, found: Sequence[Row], description: Any) -> Sequence[Row]:
+    def rows(self, found: Sequence[Row]) -> Sequence[Row]:
         """The driver's rows with values of ours."""
-        if not self._is_described:
+        if not self._has_converter:
             self._converter = make_converter(
                 [
                     field.sql_type.dialect_impl(self._dialect).result_processor(self._dialect, column[1])
-                    for field, column in zip(self._columns, description, strict=True)
+                    for field, column in zip(self._columns, self.description, strict=False)
                 ]
             )
-            self._is_described = True
+            self._has_converter = True
         return found if self._converter is None else self._converter(found)
 
 
@@ -137,14 +148,15 @@ class Preparations:
             return None, []
         long_list = statement.words.long_list
         shape, values = shape_of(spec, long_list)
+        shape = (statement.counts, shape)
         try:
             return self._made[shape], values
         except KeyError:
             pass
         made: Prepared | None = None
         try:
-            template = statement.words.select(slotted(spec, values, long_list))
-            made = Prepared(self._pool.dialect, template, spec.columns, len(values))
+            template = statement.made_of(slotted(spec, values, long_list))
+            made = Prepared(self._pool.dialect, template, statement.columns, len(values))
         except NotKeptError:
             pass
         if len(self._made) >= MOST_SHAPES:
