@@ -96,7 +96,7 @@ class QuerySpec:
     @property
     def is_windowed(self) -> bool:
         """Was a limit or an offset given?"""
-        return self.limit is not None or self.offset > 0
+        return self.limit is not None or self.offset != 0
 
     def but(self, **changes: Any) -> QuerySpec:
         """The spec with these fields changed: ``dataclasses.replace`` in a tenth of its time."""

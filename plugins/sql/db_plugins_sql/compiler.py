@@ -111,12 +111,13 @@ class Words:
             statement = statement.where(self.node(spec.where))
         return statement.where(*spec.native) if spec.native else statement
 
-    @staticmethod
-    def _window(statement: sa.Select[Any], spec: QuerySpec) -> sa.Select[Any]:
-        given: list[Any] = [spec.limit, spec.offset]
-        limit, offset = [sa.literal(n, sa.BigInteger) if isinstance(n, Slot) else n for n in given]
-        if limit is not None:
-            statement = statement.limit(limit)
+    def _window(self, statement: sa.Select[Any], spec: QuerySpec) -> sa.Select[Any]:
+        if spec.limit is not None:
+            # Said, not bound: see shape_of.
+            statement = statement.limit(sa.literal_column(str(spec.limit)))
+        offset: Any = spec.offset
+        if isinstance(offset, Slot):
+            offset = sa.literal(offset, sa.BigInteger)
         return statement.offset(offset) if spec.offset else statement
 
     # -- order -----------------------------------------------------------------------------------------------------

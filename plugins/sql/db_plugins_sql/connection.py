@@ -291,8 +291,17 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions, SupportsSessi
         with self._connected() as connection, _noted(context):
             if self.engine.cursors_need_transaction:
                 connection.execution_options(isolation_level="READ COMMITTED")
-            with Stream(connection, query.native.select, batch) as stream:
+            with self._opened(connection, query.native, batch) as stream:
                 yield from stream
+
+    def _opened(self, connection: sa.Connection, statement: Statement, batch: int) -> Stream:
+        preparations = self.at_hand.preparations
+        if preparations.is_possible:
+            prepared, values = preparations.of(statement)
+            cursor = self.engine.stream_cursor(connection.connection.dbapi_connection)
+            if prepared is not None and cursor is not None:
+                return Stream.by_driver(connection, cursor, prepared, values, batch)
+        return Stream.by_sqlalchemy(connection, statement.select, batch)
 
     def _connected(self) -> sa.Connection:
         self.at_hand.release()  # or a small pool might have none left
@@ -396,7 +405,10 @@ class SQLTransaction(_Verbs, SupportsStorage, SupportsSessions, TransactionConne
         return prepared.rows(found)
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
-        with self._use(context) as connection, Stream(connection, query.native.select, batch) as stream:
+        with (
+            self._use(context) as connection,
+            self.parent._opened(connection, query.native, batch) as stream,
+        ):
             self._streams.append(stream)
             try:
                 yield from stream

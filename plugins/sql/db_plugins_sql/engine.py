@@ -9,6 +9,7 @@ its words differ and which codes its driver answers with.
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import math
 import select
 import ssl
@@ -39,6 +40,8 @@ __all__ = ["MariaDBEngine", "PostgreSQLEngine", "SQLEngine", "SQLiteEngine"]
 
 #: Drivers that only await: an entry that names one is used by ``connect`` with the driver that does not.
 _ASYNC_DRIVERS = {"asyncpg", "aiosqlite", "asyncmy", "aiomysql"}
+#: Server-side cursors need names, of which a transaction may have several.
+_numbers = itertools.count(1)
 _EVERYWHERE = {
     Capability.WRITE,
     Capability.UNIQUE,
@@ -181,6 +184,10 @@ class SQLEngine(Engine):
         """Can the driver's idle connection be used without a ping? Asked before each read, so cheap; no if in doubt."""
         return False
 
+    def stream_cursor(self, driver: Any) -> Any:
+        """A cursor of the driver's that holds a batch of rows at a time, or ``None`` to let SQLAlchemy make one."""
+        return None
+
     def begin_statements(self, isolation: str, read_only: bool) -> tuple[str | None, Iterable[str]]:
         """SQLAlchemy's isolation level for a transaction, and statements that open it."""
         level = {"batch": "READ COMMITTED", "serializable": "SERIALIZABLE"}.get(isolation, "REPEATABLE READ")
@@ -204,6 +211,9 @@ class SQLiteEngine(FileDatabases, SQLEngine):
 
     def is_alive(self, driver: Any) -> bool:
         return True
+
+    def stream_cursor(self, driver: Any) -> Any:
+        return driver.cursor()
 
     @property
     def path(self) -> str:
@@ -278,9 +288,15 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
 
     def is_alive(self, driver: Any) -> bool:
         # An idle connection with something to read was closed by the server, or is about to be.
+        if not hasattr(select, "poll") or not hasattr(driver, "fileno"):  # Windows; pg8000
+            return False
         poll = select.poll()
         poll.register(driver.fileno(), select.POLLIN)
         return not poll.poll(0)
+
+    def stream_cursor(self, driver: Any) -> Any:
+        is_psycopg = type(driver).__module__.startswith("psycopg.")
+        return driver.cursor(name=f"dbp_{next(_numbers)}") if is_psycopg else None
 
     def connect_arguments(self) -> dict[str, Any]:
         arguments: dict[str, Any] = {"connect_timeout": max(1, round(self.settings.connect_timeout))}

@@ -19,7 +19,7 @@ from .prepared import Preparations, Prepared
 if TYPE_CHECKING:
     from .engine import SQLEngine
 
-__all__ = ["AtHand", "Lease", "run"]
+__all__ = ["AtHand", "Lease", "run", "wrapped"]
 
 Row = tuple[Any, ...]
 SECONDS_AT_HAND = 1.0
@@ -37,13 +37,13 @@ def run(dialect: sa.Dialect, driver: Any, prepared: Prepared, values: list[Any])
             prepared.description = cursor.description
         return found
     except Exception as exc:
-        raise _wrapped(dialect, driver, cursor, exc) from exc
+        raise wrapped(dialect, driver, cursor, exc) from exc
     finally:
         cursor.close()
 
 
-def _wrapped(dialect: sa.Dialect, driver: Any, cursor: Any, exc: Exception) -> sa_exc.StatementError:
-    """With whether the connection is lost, and without values."""
+def wrapped(dialect: sa.Dialect, driver: Any, cursor: Any, exc: Exception) -> sa_exc.StatementError:
+    """The driver's exception as SQLAlchemy's, with whether the connection is lost, and without values."""
     if not isinstance(exc, dialect.loaded_dbapi.Error):  # a value that the driver itself cannot send
         return sa_exc.StatementError(type(exc).__name__, None, None, exc, hide_parameters=True)
     lost = dialect.is_disconnect(exc, driver, cursor)

@@ -63,29 +63,20 @@ def shape_of(spec: QuerySpec, long_list: int) -> tuple[Shape, Values]:
     """The spec's shape and its values. Lists of more than ``long_list`` values count as one value."""
     values: Values = []
     where = None if spec.where is None else _SHAPES[type(spec.where)](spec.where, values, long_list)
-    if spec.limit is not None:
-        values.append(spec.limit)
     if spec.offset:
         values.append(spec.offset)
-    return (
-        spec.columns,
-        where,
-        spec.order,
-        spec.limit is None,
-        spec.offset == 0,
-        spec.model,
-        spec.joins,
-    ), values
+    # The limit is no value: a server that keeps plans could not plan for one that it does not know.
+    is_offset = spec.offset != 0
+    return (spec.columns, where, spec.order, spec.limit, is_offset, spec.model, spec.joins), values
 
 
 def slotted(spec: QuerySpec, values: Values, long_list: int) -> QuerySpec:
     """The spec with Slots for these values, which are its own."""
     slots = iter([Slot(at, value) for at, value in enumerate(values)])
     where = None if spec.where is None else _fill(spec.where, slots, long_list)
-    limit: Any = None if spec.limit is None else next(slots)
     offset: Any = next(slots) if spec.offset else 0
     assert next(slots, None) is None, "the shape has values that the query has not"
-    return replace(spec, where=where, limit=limit, offset=offset)
+    return spec.but(where=where, offset=offset)
 
 
 def is_wide(field: Field, value: Any) -> bool:

@@ -7,10 +7,13 @@ connection. So a transaction reads its open streams to the end first (``read_to_
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+
+from .prepared import Prepared
+from .reads import wrapped
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -22,30 +25,61 @@ Row = tuple[Any, ...]
 
 
 class Stream:
-    """The rows of a statement in lists of ``size``, by a server-side cursor where the driver has one."""
+    """The rows of a statement in lists, by a server-side cursor where the driver has one."""
 
-    def __init__(self, connection: sa.Connection, statement: Any, size: int) -> None:
-        self._result = connection.execute(statement, execution_options={"yield_per": size})
-        self._parts = self._result.partitions(size)
+    def __init__(self, parts: Iterator[list[Row]], close: Callable[[], None]) -> None:
+        self._parts = parts
+        self._close = close
         self._rest: deque[list[Row]] | None = None
+
+    @classmethod
+    def by_sqlalchemy(cls, connection: sa.Connection, statement: Any, size: int) -> Stream:
+        """The plain way: for any dialect, and statements that are not kept."""
+        result = connection.execute(statement, execution_options={"yield_per": size})
+        return cls(([tuple(row) for row in part] for part in result.partitions(size)), result.close)
+
+    @classmethod
+    def by_driver(
+        cls, connection: sa.Connection, cursor: Any, prepared: Prepared, values: list[Any], size: int
+    ) -> Stream:
+        """The short way: a prepared statement on a cursor of the driver's own."""
+        driver = connection.connection.dbapi_connection
+
+        def parts() -> Iterator[list[Row]]:
+            while True:
+                try:
+                    found = cursor.fetchmany(size)
+                except Exception as exc:
+                    raise wrapped(connection.dialect, driver, cursor, exc) from exc
+                if not found:
+                    return
+                yield list(prepared.rows(found))
+
+        try:
+            cursor.execute(prepared.text, prepared.parameters(values))
+            prepared.description = prepared.description or cursor.description
+        except Exception as exc:
+            cursor.close()
+            raise wrapped(connection.dialect, driver, cursor, exc) from exc
+        return cls(parts(), cursor.close)
 
     def __iter__(self) -> Iterator[list[Row]]:
         while self._rest is None:
             part = next(self._parts, None)
             if part is None:
                 return
-            yield [tuple(row) for row in part]
+            yield part
         while self._rest:
             yield self._rest.popleft()
 
     def read_to_end(self) -> None:
         """Keep what is left in memory, and so free the connection."""
         if self._rest is None:
-            self._rest = deque([tuple(row) for row in part] for part in self._parts)
+            self._rest = deque(self._parts)
 
     def close(self) -> None:
         """Give the cursor back. May be called twice."""
-        self._result.close()
+        self._close()
 
     def __enter__(self) -> Self:
         return self
