@@ -79,6 +79,9 @@ class MockConnection(StoringVerbs):
     def __init__(self, settings: Settings, engine: str) -> None:
         super().__init__(settings, engine, _client(settings)[database_of(settings)])
 
+    def rows(self, query: Compiled) -> list[tuple[Any, ...]]:
+        return [row for part in self.fetch(query) for row in part]  # its cursors have no to_list()
+
     @property
     def native(self) -> Any:
         """mongomock's Database."""

@@ -304,8 +304,7 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions, SupportsSessi
         return Stream.by_sqlalchemy(connection, statement.select, batch)
 
     def _connected(self) -> sa.Connection:
-        self.at_hand.release()  # or a small pool might have none left
-        return self._checked_out()
+        return self.at_hand.from_pool()
 
     def _checked_out(self) -> sa.Connection:
         try:

@@ -7,6 +7,7 @@ socket is looked at before each use, without a round trip. Writes and transactio
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,8 @@ class AtHand:
         self._engine = engine
         self._connect = connect
         self._kept: list[Lease] = []
+        self._lock = threading.Lock()
+        self._waiting = 0
         self.preparations = Preparations(pool, engine.keeps_statements)
         sizes = {"pool_size": 5, "max_overflow": 10, **engine.engine_arguments()}
         #: Where the pool has one connection in all, nobody may keep it.
@@ -87,22 +90,36 @@ class AtHand:
         try:
             lease = self._kept.pop()
         except IndexError:
-            return Lease(self._connect())
+            return Lease(self.from_pool())
         if lease.until > time.monotonic() and self._engine.is_alive(lease.driver):
             return lease
         lease.end()
-        return Lease(self._connect())
+        return Lease(self.from_pool())
 
     def give(self, lease: Lease) -> None:
         """Keep it for the next read, or give it back."""
-        if self.is_open and not self._kept:
-            self._kept.append(lease)
-        else:
+        if not self.is_open or self._kept:
             lease.end()
+            return
+        self._kept.append(lease)
+        if self._waiting:
+            self.release()
+
+    def from_pool(self) -> sa.Connection:
+        """A connection from the pool, which gets the kept one first: it might have no other."""
+        # Say that one is wanted, then look; ``give`` keeps one, then looks who wants it: so none is missed.
+        with self._lock:
+            self._waiting += 1
+        try:
+            self.release()
+            return self._connect()
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def release(self) -> None:
         """Give back what is kept."""
-        while self._kept:
+        while True:
             try:
                 lease = self._kept.pop()
             except IndexError:

@@ -1,0 +1,192 @@
+"""Statements kept by their shape, and the connection that is kept between reads."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from shop import Colour, Item, Shop
+
+import db_plugins
+from db_plugins.errors import PoolTimeoutError
+from db_plugins_sql import prepared
+from db_plugins_sql.connection import SQLConnection
+
+
+@pytest.fixture
+def entry(tmp_path: Path) -> dict[str, Any]:
+    return {"ENGINE": "sqlite", "DB_NAME": str(tmp_path / "kept.db")}
+
+
+@pytest.fixture
+def db(entry: dict[str, Any]) -> Iterator[db_plugins.Database]:
+    with db_plugins.connect(entry, models=[Shop, Item]) as db:
+        db.create_all()
+        db.query(Item).bulk_insert(
+            [{"id": n, "title": f"t{n}", "count": n, "colour": Colour.RED} for n in range(1, 11)]
+        )
+        yield db
+
+
+def texts(db: db_plugins.Database) -> list[str]:
+    """The statements that are kept."""
+    connection: Any = db._connected()
+    assert isinstance(connection, SQLConnection)
+    return [one.text for one in connection.at_hand.preparations._made.values() if one is not None]
+
+
+def test_queries_of_one_shape_share_a_statement_and_none_of_its_values(db: db_plugins.Database) -> None:
+    query = db.query(Item)
+    for n in (1, 5, 10, 11):
+        found = query.filter(Item.count >= n, Item.title != f"t{n}").order_by("id").all()
+        assert [i.id for i in found] == list(range(n + 1, 11))
+    assert len(texts(db)) == 1
+    assert query.filter(Item.count.in_([1, 2])).count() == 2
+    assert query.filter(Item.count.in_([3, 99])).count() == 1
+    assert query.filter(Item.count.in_([1, 2, 3])).count() == 3
+    assert len(texts(db)) == 3, "a list of another length is another statement"
+
+
+def test_the_kind_of_value_is_part_of_the_shape(db: db_plugins.Database) -> None:
+    """An integer beyond its column's 32 bits is bound as one of 64: another type, another statement."""
+    query = db.query(Item)
+    assert query.filter(Item.count < 5).count() == 4
+    assert query.filter(Item.count < 2**40).count() == 10
+    assert query.filter(Item.count < 6).count() == 5
+    assert query.filter(Item.count * 2 > 19).count() == 1
+    assert query.filter(Item.count * 2 > 18.5).count() == 1
+
+
+def test_patterns_lists_and_enums_are_encoded_anew_each_time(db: db_plugins.Database) -> None:
+    query = db.query(Item)
+    assert query.filter(Item.title.startswith("t1")).count() == 2
+    assert query.filter(Item.title.startswith("%")).count() == 10
+    assert query.filter(Item.title.startswith("%", autoescape=True)).count() == 0
+    assert query.filter(colour="RED").count() == 10
+    assert query.filter(colour=Colour.GREEN).count() == 0
+    for size in (1500, 1600):
+        assert query.filter(Item.count.in_(range(3, 3 + size))).count() == 8
+    assert sum("json_each" in text for text in texts(db)) == 1, "a long list of any length is one value"
+
+
+def test_limit_and_offset_take_their_turn(db: db_plugins.Database) -> None:
+    query = db.query(Item).order_by("-id")
+    assert [i.id for i in query.limit(2).all()] == [10, 9]
+    assert [i.id for i in query.limit(2).offset(3).all()] == [7, 6]
+    assert [i.id for i in query.limit(2).offset(5).all()] == [5, 4]
+    assert [i.id for i in query.limit(3).offset(5).all()] == [5, 4, 3]
+    assert [i.id for i in query.offset(8).all()] == [2, 1]
+
+
+def test_only_so_many_statements_are_kept(db: db_plugins.Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepared, "MOST_SHAPES", 5)
+    for n in range(1, 30):
+        assert len(db.query(Item).filter(Item.id.in_(range(1, n + 1))).all()) == min(n, 10)
+    assert 1 <= len(texts(db)) <= 5
+
+
+def test_a_native_condition_is_never_kept(db: db_plugins.Database) -> None:
+    for n in (2, 3):
+        assert db.query(Item).filter_native(sa.text(f"id = {n}")).one().id == n
+    assert not any("id =" in text for text in texts(db))
+
+
+def test_whoever_listens_to_statements_hears_every_one(db: db_plugins.Database) -> None:
+    heard: list[str] = []
+    db.query(Item).get(1)
+    sa.event.listen(db.native, "before_cursor_execute", lambda *given: heard.append(given[2]))
+    db.query(Item).get(1)
+    db.query(Item).count()
+    with db.transaction() as tx:
+        tx.query(Item).get(2)
+    assert len([text for text in heard if "item" in text]) == 3
+
+
+def test_echo_shows_every_statement(entry: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    with db_plugins.connect({**entry, "ECHO": True}, models=[Shop]) as db:
+        db.create_all()
+        caplog.clear()
+        db.query(Shop).get(77)
+        assert any("WHERE shop.id" in record.getMessage() for record in caplog.records)
+
+
+def test_the_pool_is_whole_for_whoever_asks_for_it(db: db_plugins.Database) -> None:
+    db.query(Item).get(1)
+    assert db.ping().pool == {"size": 5, "in_use": 0}
+    db.query(Item).get(1)
+    assert db.native.pool.checkedout() == 0
+    db.query(Item).get(1)
+    assert db.native.pool.checkedout() == 0, "and nothing is kept from then on"
+
+
+def test_a_kept_connection_never_keeps_another_thread_waiting(entry: dict[str, Any]) -> None:
+    """Two connections, one of them in a transaction: many readers take turns with the other."""
+    small = {**entry, "POOL_SIZE": 2, "MAX_OVERFLOW": 0, "POOL_TIMEOUT": 5}
+    with db_plugins.connect(small, models=[Shop]) as db:
+        db.create_all()
+        failed: list[BaseException] = []
+
+        def read() -> None:
+            try:
+                for _ in range(50):
+                    db.query(Shop).get(1)
+            except PoolTimeoutError as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=read) for _ in range(8)]
+        began = time.monotonic()
+        with db.transaction(read_only=True) as tx:
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert tx.query(Shop).count() == 0
+        assert not failed
+        assert time.monotonic() - began < 5
+
+
+def test_reads_and_transactions_share_a_pool_of_two(entry: dict[str, Any]) -> None:
+    with db_plugins.connect(
+        {**entry, "POOL_SIZE": 1, "MAX_OVERFLOW": 1, "POOL_TIMEOUT": 1}, models=[Shop]
+    ) as db:
+        db.create_all()
+        for n in range(20):
+            db.query(Shop).get(n)
+            with db.transaction() as outer:
+                outer.query(Shop).insert({"name": f"a{n}"})
+            assert db.query(Shop).count() == n + 1
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
+def test_a_kept_connection_that_the_server_has_closed_is_not_used(kind: str, shared_server: Any) -> None:
+    server = shared_server(kind)
+    with db_plugins.connect(server.entry(server.new_database()[0]), models=[Shop]) as db:
+        db.create_all()
+        pool = sa.create_engine(db._connected().engine.url)  # type: ignore[attr-defined]
+        for _ in range(3):
+            assert db.query(Shop).get(1) is None
+            with pool.connect() as other:
+                if kind == "postgresql":
+                    other.execute(
+                        sa.text(
+                            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                        )
+                    )
+                else:
+                    mine = other.execute(sa.text("SELECT connection_id()")).scalar()
+                    ids = other.execute(
+                        sa.text(
+                            "SELECT id FROM information_schema.processlist WHERE db = DATABASE() AND id <> :mine"
+                        ),
+                        {"mine": mine},
+                    )
+                    for (one,) in ids.all():
+                        other.execute(sa.text(f"KILL {one}"))
+            assert db.query(Shop).count() == 0
+        pool.dispose()
