@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import copy
+import gc
+import os
 import pickle
+import subprocess
+import sys
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import sqlalchemy as sa
 from shop import Animal, Base, Dog, Item, Shop
 from sqlalchemy.ext.mutable import MutableDict
-from sqlalchemy.orm import DeclarativeBase, Mapped, Session, make_transient_to_detached, mapped_column
+from sqlalchemy.orm import (
+    DeclarativeBase,
+    Mapped,
+    MappedAsDataclass,
+    Session,
+    make_transient_to_detached,
+    mapped_column,
+)
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from db_plugins.errors import NotLoadedError, UnsupportedOperationError
@@ -34,6 +46,137 @@ def test_a_built_object_is_detached_as_sqlalchemys_own_are() -> None:
     assert sa.inspect(ours).key == sa.inspect(theirs).key
     assert sa.inspect(ours).identity_key == sa.inspect(theirs).identity_key
     assert not sa.inspect(ours).modified
+
+
+def test_a_built_object_gets_its_state_when_somebody_asks_for_it() -> None:
+    """The name under which SQLAlchemy looks for a state is the one that states.py gives it."""
+    shop = build(Shop, id=1, name="a")
+    assert vars(shop) == {"id": 1, "name": "a"}
+    assert sa.inspect(shop) is sa.inspect(shop) is vars(shop)["_sa_instance_state"]
+    shop = build(Shop, id=1, name="a")
+    shop.name = "b"
+    assert sa.inspect(shop).key == (Shop, (1,), None)
+    assert changed_values(describe(Shop), shop) == {"name": "b"}
+
+
+def test_an_object_that_nobody_read_has_no_state_of_ours() -> None:
+    describe(Shop)
+    build(Shop, id=1)
+    with pytest.raises(AttributeError):
+        Shop.__new__(Shop)._sa_instance_state
+    with pytest.raises(AttributeError):
+        Shop._sa_instance_state
+    assert sa.inspect(Shop(id=1, name="a")).transient
+    assert sa.inspect(3, raiseerr=False) is None
+
+
+def test_threads_that_ask_at_once_get_the_same_state() -> None:
+    for _ in range(50):
+        shop = build(Shop, id=1, name="a")
+        meet, found = threading.Barrier(4), []
+
+        def ask(shop: Any = shop, meet: Any = meet, found: Any = found) -> None:
+            meet.wait()
+            found.append(sa.inspect(shop))
+
+        threads = [threading.Thread(target=ask) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len({id(state) for state in found}) == 1
+
+
+def test_a_pickled_object_is_whole_where_nobody_has_asked_for_its_model_yet() -> None:
+    """Another process, which knows the model and not what describe() adds to it."""
+    program = (
+        "import pickle, sys, sqlalchemy as sa; from shop import Item; from sqlalchemy.orm.exc import DetachedInstanceError\n"
+        "item = pickle.loads(bytes.fromhex(sys.argv[1]))\n"
+        "assert (item.id, item.title, sa.inspect(item).detached) == (7, 'a', True)\n"
+        "try: item.shop\n"
+        "except DetachedInstanceError: print('detached')"
+    )
+    pickled = pickle.dumps(build(Item, id=7, title="a")).hex()
+    here = str(Path(__file__).parent)
+    ran = subprocess.run(
+        [sys.executable, "-c", program, pickled],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": here},
+    )
+    assert ran.stdout.strip() == "detached", ran.stderr
+
+
+def test_a_subclass_that_is_mapped_later_has_states_too() -> None:
+    class Local(DeclarativeBase):
+        pass
+
+    class Vehicle(Local):
+        __tablename__ = "vehicle"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        kind: Mapped[str]
+        __mapper_args__: ClassVar[Any] = {"polymorphic_on": "kind", "polymorphic_identity": "vehicle"}
+
+    assert sa.inspect(build(Vehicle, id=1, kind="vehicle")).detached
+
+    class Car(Vehicle):
+        __mapper_args__: ClassVar[Any] = {"polymorphic_identity": "car"}
+
+    car = build(Car, id=2, kind="car")
+    assert sa.inspect(car).key == (Vehicle, (2,), None)
+    assert sa.inspect(Car(id=3)).transient
+
+
+def test_dataclasses_and_classes_of_sqlmodel_have_states_when_asked() -> None:
+    class Local(MappedAsDataclass, DeclarativeBase):
+        pass
+
+    class Point(Local):
+        __tablename__ = "point"
+        id: Mapped[int] = mapped_column(primary_key=True)
+        x: Mapped[int] = mapped_column(default=0)
+
+    assert build(Point, id=1, x=2) == Point(id=1, x=2)
+    assert sa.inspect(build(Point, id=1, x=2)).detached
+
+    sqlmodel = pytest.importorskip("sqlmodel")
+
+    class Hero(sqlmodel.SQLModel, table=True):
+        id: int | None = sqlmodel.Field(default=None, primary_key=True)
+        name: str = ""
+
+    hero = build(Hero, id=1, name="a")
+    assert hero.model_dump() == {"id": 1, "name": "a"}
+    hero.name = "b"
+    assert changed_values(describe(Hero), hero) == {"name": "b"}
+    assert copy.deepcopy(build(Hero, id=1, name="a")).name == "a"
+    assert sa.inspect(Hero(name="c")).transient
+
+
+def test_many_objects_are_made_without_collecting_garbage_and_then_it_goes_on() -> None:
+    info = describe(Shop)
+    make = make_builder(info, info.fields)
+    ran: list[str] = []
+    watch = lambda phase, _info: ran.append(phase)  # noqa: E731
+    gc.callbacks.append(watch)
+    try:
+        rows = [(n, "a") for n in range(5000)]
+        ran.clear()
+        made = make(rows)
+        assert ran.count("start") <= 1, "the one that was due when it was switched on again"
+    finally:
+        gc.callbacks.remove(watch)
+    assert gc.isenabled()
+    assert len(made) == 5000
+    with pytest.raises(ValueError, match="unpack"):
+        make([(1,)] * 500)
+    assert gc.isenabled()
+    gc.disable()
+    try:
+        make(rows)
+        assert not gc.isenabled(), "who has switched it off keeps it off"
+    finally:
+        gc.enable()
 
 
 def test_attributes_are_readable_and_relationships_say_how_to_load_them() -> None:
