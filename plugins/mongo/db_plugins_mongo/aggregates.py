@@ -19,7 +19,7 @@ from db_plugins.engine import Aggregation, Compiled, Groups, SupportsAggregation
 from db_plugins.models import Field, Kind
 from db_plugins.nodes import Column, Operand
 
-from .codec import decoder
+from .codec import decoder, plain_int
 from .translate import CannotSay, Translator, not_null
 
 if TYPE_CHECKING:
@@ -126,13 +126,13 @@ def _row(wanted: Aggregation, document: Mapping[str, Any]) -> tuple[Any, ...]:
 
 
 def _value(term: Term, document: Mapping[str, Any], n: int) -> Any:
-    count = document.get(f"n{n}")
+    count = plain_int(document.get(f"n{n}"))
     if term.function == "count":
         return count
     found = document.get(f"v{n}")
     if term.column is not None:
         return _decoded(term.column, found)
-    value = found.to_decimal() if isinstance(found, Decimal128) else found
+    value = found.to_decimal() if isinstance(found, Decimal128) else plain_int(found)
     if term.function in ("min", "max"):
         return value
     value = value if count else None

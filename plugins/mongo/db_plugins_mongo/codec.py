@@ -21,7 +21,7 @@ from typing import Any
 
 from bson import Binary, DBRef, Decimal128
 from bson.binary import UuidRepresentation
-from bson.codec_options import CodecOptions, TypeDecoder, TypeRegistry
+from bson.codec_options import CodecOptions
 from bson.int64 import Int64
 
 from db_plugins.errors import EngineError, InvalidValueError
@@ -29,7 +29,16 @@ from db_plugins.models import Field, Kind, ModelInfo
 from db_plugins.models.makers import Unless, make_document_reader
 from db_plugins.models.vectors import read_vector
 
-__all__ = ["CODEC_OPTIONS", "decoder", "document_maker", "encode", "encode_number", "path_of", "row_maker"]
+__all__ = [
+    "CODEC_OPTIONS",
+    "decoder",
+    "document_maker",
+    "encode",
+    "encode_number",
+    "path_of",
+    "plain_int",
+    "row_maker",
+]
 
 Coder = Callable[[Any], Any]
 Document = dict[str, Any]
@@ -37,21 +46,16 @@ Document = dict[str, Any]
 _EXACT = decimal.Context(prec=34, rounding=decimal.ROUND_HALF_EVEN)
 
 
-class _PlainInt(TypeDecoder):
-    """PyMongo reads 64-bit integers as ``Int64``; ours are ``int``, at any depth."""
-
-    bson_type = Int64
-
-    def transform_bson(self, value: Any) -> int:
-        return int(value)
-
-
-#: How this plugin reads: ``codec`` knows which datetimes are aware, so the driver need not.
+#: How this plugin reads: ``codec`` knows which datetimes are aware, so the driver need not. No type registry: with one, the
+#: driver takes a fifth more time for every document.
 CODEC_OPTIONS: CodecOptions[Document] = CodecOptions(
-    tz_aware=False,
-    uuid_representation=UuidRepresentation.STANDARD,
-    type_registry=TypeRegistry([_PlainInt()]),
+    tz_aware=False, uuid_representation=UuidRepresentation.STANDARD
 )
+
+
+def plain_int(stored: Any) -> Any:
+    """PyMongo reads 64-bit integers as ``Int64``; ours are ``int``."""
+    return int(stored) if isinstance(stored, Int64) else stored
 
 
 def path_of(info: ModelInfo, field: Field) -> str:
@@ -189,14 +193,14 @@ def _decode_json(_field: Field) -> Coder:
 
 
 def _without_references(value: Any) -> Any:
-    """The driver reads ``{"$ref": …, "$id": …}`` as a DBRef: to us it is a document like any other."""
+    """The driver reads ``{"$ref": …, "$id": …}`` as a DBRef: to us it is a document like any other. Integers are plain."""
     if isinstance(value, DBRef):
         value = dict(value.as_doc())
     if isinstance(value, dict):
         return {key: _without_references(item) for key, item in value.items()}
     if isinstance(value, list):
         return [_without_references(item) for item in value]
-    return value
+    return plain_int(value)
 
 
 def _decode_vector(field: Field) -> Coder:
@@ -226,7 +230,7 @@ ENCODERS: dict[Kind, Callable[[Field], Coder]] = {
 }
 
 DECODERS: dict[Kind, Callable[[Field], Coder | None]] = {
-    Kind.INTEGER: _nothing,
+    Kind.INTEGER: lambda _field: Unless(int, plain_int),
     Kind.FLOAT: _decode_float,
     Kind.DECIMAL: _decode_decimal,
     Kind.TEXT: _nothing,
