@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 from ..errors import InvalidValueError, UnsupportedFilterError, UnsupportedOperationError
 from ..models import Field, Kind
 from ..models.texts import from_text, to_text
-from ..nodes import Always, Column, Compare, In, IsNull, Node, Value, all_of, any_of
+from ..nodes import Always, And, Column, Compare, In, IsNull, Node, Or, Value, all_of, any_of
 from ..spec import Order
 from .pages import check_whole
 
@@ -37,6 +37,7 @@ _DIRECTIONS = ("after", "before", "from", "to")
 _BACKWARDS = ("before", "to")
 #: The same place, the other way.
 _TURNED = {"after": "to", "before": "from", "from": "before", "to": "after"}
+_to_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False).encode
 #: Longer than any cursor that was made here from values of a sensible size.
 MAX_LENGTH = 100_000
 
@@ -139,6 +140,8 @@ def keyset(
 
     ``a >= x AND (a > x OR (a = x AND …))``: the first part is there for the index on ``a``.
     """
+    if len(order) == 2 and not inclusive and all(map(_is_plain, order, start)):
+        return _plain_keyset(order, start)
     node: Node = Always(inclusive)
     first: Node = Always(True)
     for term, value in reversed(list(zip(order, start, strict=True))):
@@ -146,6 +149,23 @@ def keyset(
         node = any_of((past, all_of((same, node))))
         first = _not_before(term, value, past, same)
     return all_of((first, node)) if len(order) > 1 else node
+
+
+def _is_plain(term: Order, value: Any) -> bool:
+    """Do the rows after the value hold greater ones (lesser, if descending), and nothing else?"""
+    no_nulls_after = term.nulls_first or not term.field.nullable
+    return value is not None and no_nulls_after and term.field.kind not in (Kind.BOOLEAN, Kind.ENUM)
+
+
+def _plain_keyset(order: Sequence[Order], start: Sequence[Any]) -> Node:
+    """The usual case, a column and the key, in a fraction of the time; a test compares the two."""
+    (one, other), (x, y) = order, start
+    left, a, b = Column(one.field), Value(x, one.field), Value(y, other.field)
+    after = ("<", "<=") if one.descending else (">", ">=")
+    last = Compare("<" if other.descending else ">", Column(other.field), b)
+    return And(
+        (Compare(after[1], left, a), Or((Compare(after[0], left, a), And((Compare("==", left, a), last)))))
+    )
 
 
 def _same(column: Field, value: Any) -> Node:
@@ -215,7 +235,7 @@ class _Codec:
     def encode(self, direction: str, values: Sequence[Any]) -> str:
         kept = [None if v is None else to_text(t.field, v) for t, v in zip(self.order, values, strict=True)]
         body = {"q": self.shape, "d": direction, "k": kept}
-        text = _text(json.dumps(body, separators=(",", ":"), ensure_ascii=False).encode())
+        text = _text(_to_json(body).encode())
         return text if self.secret is None else f"{text}.{self._sign(text)}"
 
     def decode(self, cursor: Any) -> tuple[str, tuple[Any, ...]]:
