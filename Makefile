@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz lint format types bench clean
+.PHONY: help env demo test fuzz matrix lint format types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,13 @@ test: $(READY)  ## all tests, on real servers
 
 fuzz: $(READY)  ## generated queries on all engines, compared; ARGS="--minutes 30"
 	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m fuzz $(ARGS)
+
+# The report is of this machine's run and stays in .venv; what is kept of it is docs/support.json.
+matrix: $(READY)  ## the support matrix of the docs, from the conformance kit on all engines
+	DBP_REQUIRE_SERVERS=1 "$(PYTHON)" -m pytest -n 2 --dbp-report "$(VENV)/conformance.json" $(ARGS) \
+	    tests/test_conformance_memory.py tests/test_conformance_third_party.py \
+	    plugins/sql/tests/test_conformance.py plugins/mongo/tests/test_conformance.py
+	"$(PYTHON)" docs/generate_matrix.py --report "$(VENV)/conformance.json"
 
 lint: $(READY)  ## ruff: faults and format
 	"$(PYTHON)" -m ruff check .

@@ -197,16 +197,6 @@ def test_nobody_is_told_to_install_another_owners_distribution(everything: str) 
     assert not re.search(r"pip install [^\n`]*\bdb-plugins(?![-\w])", everything)
 
 
-def test_support_matrix_is_up_to_date() -> None:
-    sys.path.insert(0, str(ROOT / "docs"))
-    try:
-        import generate_matrix
-    finally:
-        sys.path.remove(str(ROOT / "docs"))
-    stale = [name_of(page) for page in generate_matrix.stale_pages()]
-    assert not stale, "run `python docs/generate_matrix.py`"
-
-
 def test_pages_are_reached_from_the_index() -> None:
     linked = {match["file"] for match in links_of(ROOT / "docs/index.md")}
     assert {page.name for page in PAGES[1:]} - {"index.md"} <= linked

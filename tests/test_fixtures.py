@@ -18,6 +18,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 import db_plugins
 from db_plugins import ConfigError, EngineError
 from db_plugins.testing.databases import isolated_database
+from db_plugins.testing.support import summarize
 
 MODELS = """
 import sqlalchemy as sa
@@ -397,6 +398,9 @@ def test_the_block_and_the_report_say_what_was_proved(
     assert one["counts"]["failed"] == 0
     assert {t["outcome"] for t in one["tests"]} == {"proved", "refused", "not run", "not claimed"}
     assert {"reads", "faults"} <= {t["subject"] for t in one["tests"]}
+    capabilities = summarize(report)["memory"]["capabilities"]
+    assert capabilities["WRITE"] == "proved"
+    assert capabilities["SERIALIZABLE"] == "refused"
 
 
 def test_the_block_is_shown_though_nothing_but_the_class_is_imported(run: Run) -> None:

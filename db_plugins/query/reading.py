@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from sqlalchemy.sql.elements import Label
+from sqlalchemy.sql.elements import Label, quoted_name
 
 from ..errors import InvalidValueError, MultipleResultsError, NotFoundError
 from ..joining import keys_at_once
@@ -229,7 +229,7 @@ class ReadingVerbs(BuildingVerbs[M]):
             return tuple(f.name for f in self._info.fields), self._info.fields
         fields = tuple([self._reader.column(c) for c in columns])
         names = tuple(
-            c.name if isinstance(c, Label) else f.name for c, f in zip(columns, fields, strict=True)
+            _label(c, f) if isinstance(c, Label) else f.name for c, f in zip(columns, fields, strict=True)
         )
         taken: dict[str, Field] = {}
         for name, field in zip(names, fields, strict=True):
@@ -273,3 +273,15 @@ def _each(
             yield from make(rows)
             if runner.block is not None:
                 runner.block.check()  # the transaction that it reads in may have ended meanwhile
+
+
+def _label(label: Label[Any], field: Field) -> str:
+    """The name that a label gives; refused if it is none.
+
+    SQLAlchemy takes anything, and calls a label of ``""`` or ``None`` by its address in memory, which is a subclass of
+    ``quoted_name``.
+    """
+    name: Any = label.name
+    if not isinstance(name, str) or (isinstance(name, quoted_name) and type(name) is not quoted_name):
+        raise InvalidValueError(f"a label of {field.label} is no name", hint=f'{field.label}.label("…")')
+    return name

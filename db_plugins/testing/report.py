@@ -1,4 +1,4 @@
-"""What the conformance kit has shown of each engine: a block to read, and JSON for the support matrix.
+"""What the conformance kit has shown of each engine: a block to read, and JSON, of which ``support`` makes tables.
 
 proved            the test passed
 refused           it passed, and shows that what is not claimed is refused
@@ -132,8 +132,12 @@ def _summary(name: str, tests: list[_Test]) -> dict[str, Any]:
         **known,
         "counts": {kind: sum(test.kind == kind for test in tests) for kind in KINDS},
         "tests": [
-            {"subject": t.about["subject"], "test": t.about["test"], "outcome": t.kind, "reason": t.reason}
-            for t in tests
+            {
+                **{key: test.about[key] for key in ("subject", "test", "requires", "refuses")},
+                "outcome": test.kind,
+                "reason": test.reason,
+            }
+            for test in tests
         ],
     }
 

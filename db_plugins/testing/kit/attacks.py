@@ -1,17 +1,12 @@
 """Every method that takes a string, a key, a value or a number, against everything a stranger may put there.
 
-    TEXTS, THINGS, SIZES     what a stranger sends: fragments of SQL, operators of MongoDB, wildcards, patterns, NUL, sizes
-    NAMES                    methods that take a name of a field: refused before anything is sent
-    NUMBERS                  methods that take a size: refused before anything is sent
-    CONDITIONS               what a value is compared by: it is the plain text that it is, or refused before it is sent
-    WRITES                   methods that store a value: it comes back as it is, or is refused before it is sent
-
-Whatever happens, the tables and their rows are as they were, and no message shows what a row holds.
+What is sent, and by which ways, is in the tables of ``attack_tables``. A name, a size, a vector or a key that is none is
+refused before anything is sent; a text is compared and stored as the plain text that it is. Whatever happens, the tables
+and their rows are as they were, and no message shows what a row holds.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -21,153 +16,35 @@ import sqlalchemy as sa
 from db_plugins import Capability, Database, func
 from db_plugins.errors import DbPluginsError, InvalidValueError, MissingFilterError
 
+from .attack_tables import (
+    CONDITIONS,
+    EXPRESSIONS,
+    FRAMES,
+    LABELS,
+    NAMES,
+    NEAREST,
+    NOT_ONLY_TEXT,
+    NUMBERS,
+    RELATIONSHIPS,
+    SIZES,
+    TEXTS,
+    THINGS,
+    WITHIN,
+    WRITES,
+    ZERO_IS_NONE,
+    Way,
+)
 from .harness import Connect, Harness, requires, subject
-from .models import Author, Badge, Book, Pair, Star, Thing
+from .models import Author, Badge, Book, Pair, Passage, Star, Thing
 
 __all__ = ["Attacks"]
 
-#: Texts, which a column of text takes as they are.
-TEXTS: dict[str, str] = {
-    "always true": "' OR '1'='1",
-    "stacked": "'; DROP TABLE kit_thing; --",
-    "stacked in a name": '"; DROP TABLE kit_thing; --',
-    "stacked in MariaDB": "`; DROP TABLE kit_thing; #",
-    "union": "x' UNION SELECT name FROM kit_star --",
-    "comment": "/* */ --",
-    "backslash": "\\' OR 1=1 --",
-    "operator": "$ne",
-    "code": "$where",
-    "field": "$name",
-    "dotted": "name.$gt",
-    "json": '{"$gt": ""}',
-    "wildcards": "%",
-    "wildcard": "_",
-    "pattern": "(a+)+$",
-    "any": ".*",
-    "parameters": "%s %(name)s :name ? $1 {0}",
-    "numeric": "0",
-    "number": "1e3",
-    "boolean": "true",
-    "null": "null",
-    "empty": "",
-    "lines": "a\nb\r\n\t",
-    "path": "../../etc/passwd",
-    "attribute": "__class__",
-    "mapped": "metadata",
-    "markup": "<script>alert(1)</script>",
-    "wide": "\uff07 OR 1=1 --",
-}
-
-#: No texts that a column takes: what a JSON body, a query string or a broken client puts in the place of one.
-THINGS: dict[str, Any] = {
-    "not equal": {"$ne": None},
-    "greater": {"$gt": ""},
-    "where": {"$where": "sleep(1000)"},
-    "or": {"$or": [{}]},
-    "expression": {"$expr": {"$eq": [1, 1]}},
-    "in": {"$in": ["a", "b"]},
-    "set": {"$set": {"text": "x"}},
-    "regex": {"$regex": ".*"},
-    "nothing": {},
-    "zero": 0,
-    "one": 1,
-    "fraction": 1.5,
-    "yes": True,
-    "no": False,
-    "bytes": b"a",
-    "NUL": "a\0b",
-    "surrogate": "\ud800",
-    "object": object(),
-    "class": Thing,
-}
-
-#: In the place of a size.
-SIZES: dict[str, Any] = {
-    "negative": -1,
-    "least": -(2**63),
-    "beyond 64 bits": 2**63,
-    "enormous": 10**30,
-    "text": "10",
-    "statement": "1; DROP TABLE kit_star",
-    "fraction": 1.5,
-    "infinite": math.inf,
-    "yes": True,
-    "operator": {"$gt": 0},
-    "list": [1],
-}
-
-Way = Callable[[Any, Any], Any]
-
-#: Methods that take names. None of ``TEXTS`` is one.
-NAMES: dict[str, Way] = {
-    "filter": lambda q, p: q.filter(**{p: "a"}),
-    "order_by": lambda q, p: q.order_by(p),
-    "order_by descending": lambda q, p: q.order_by(f"-{p}"),
-    "order_by among allowed": lambda q, p: q.order_by(p, allow=["name", "mag"]),
-    "order_by with itself allowed": lambda q, p: q.order_by(p, allow=[p]),
-    "insert": lambda q, p: q.insert({"name": "a", p: "b"}),
-    "bulk_insert": lambda q, p: q.bulk_insert([{"name": "a", p: "b"}]),
-    "update": lambda q, p: q.filter(id=1).update({p: "b"}),
-    "update of a row": lambda q, p: q.update(Star(id=1, name="a"), {p: "b"}),
-    "to_dicts": lambda q, p: q.to_dicts(p),
-    "to_dicts beside a name": lambda q, p: q.to_dicts("name", p),
-    "stream": lambda q, p: list(q.stream(p)),
-    "group_by": lambda q, p: q.group_by(p),
-    "order of groups": lambda q, p: q.group_by("band").order_by(p).aggregate(n=func.count()),
-    "include": lambda q, p: q.include(p),
-    "cursor": lambda q, p: q.cursor_paginate(p),
-}  # fmt: skip
-
-#: The same in the place of whole expressions and columns, where no text is taken at all, and texts of SQL.
-EXPRESSIONS: dict[str, Way] = {
-    "filter": lambda q, p: q.filter(p),
-    "aggregate": lambda q, p: q.aggregate(n=p),
-    "update": lambda q, p: q.filter(id=1).update(p),
-    "insert": lambda q, p: q.insert(p),
-    "bulk_insert": lambda q, p: q.bulk_insert([p]),
-    "delete": lambda q, p: q.delete(p),
-    "update of a row": lambda q, p: q.update(p, {"name": "b"}),
-}
-
-#: Methods that take a size.
-NUMBERS: dict[str, Way] = {
-    "limit": lambda q, n: q.limit(n),
-    "offset": lambda q, n: q.offset(n),
-    "paginate, page": lambda q, n: q.paginate(n),
-    "paginate, per_page": lambda q, n: q.paginate(1, n),
-    "cursor_paginate": lambda q, n: q.cursor_paginate(per_page=n),
-    "stream": lambda q, n: q.stream(batch_size=n),
-    "bulk_insert": lambda q, n: q.bulk_insert([{"name": "a"}], batch_size=n),
-}
-#: None of these is a size for these methods; the others take none, and the first two any.
-ZERO_IS_NONE = ("paginate, page", "paginate, per_page", "cursor_paginate", "stream", "bulk_insert")
-
-#: Conditions on ``Thing.text`` (a dict: by name), and what is true of a text then.
-CONDITIONS: dict[str, tuple[Callable[[Any], Any], Callable[[str, str], bool]]] = {
-    "by name": (lambda p: {"text": p}, lambda t, p: t == p),
-    "==": (lambda p: Thing.text == p, lambda t, p: t == p),
-    "!=": (lambda p: Thing.text != p, lambda t, p: t != p),
-    "<=": (lambda p: Thing.text <= p, lambda t, p: t <= p),
-    "in_": (lambda p: Thing.text.in_([p]), lambda t, p: t == p),
-    "not_in": (lambda p: Thing.text.not_in([p]), lambda t, p: t != p),
-    "between": (lambda p: Thing.text.between(p, p), lambda t, p: t == p),
-    "contains": (lambda p: Thing.text.contains(p, autoescape=True), lambda t, p: p in t),
-    "startswith": (lambda p: Thing.text.startswith(p, autoescape=True), str.startswith),
-    "endswith": (lambda p: Thing.text.endswith(p, autoescape=True), str.endswith),
-    "a path": (lambda p: Thing.extra["t"].as_string() == p, lambda t, p: t == p),
-}
-
-#: Methods that store a value in ``Thing.text``; each returns the key of the row.
-WRITES: dict[str, Way] = {
-    "insert": lambda q, p: q.insert({"text": p}).id,
-    "insert of an instance": lambda q, p: q.insert(Thing(text=p)).id,
-    "bulk_insert": lambda q, p: q.bulk_insert([{"text": p}], return_keys=True).keys[0],
-    "update": lambda q, p: q.filter(id=1).update({"text": p}),
-    "update of a row": lambda q, p: q.update(q.get(1), {"text": p}).id,
-}
-
 #: What a row holds, and nobody may read in a message.
 SECRET = "s3cr3t-r0w"  # noqa: S105 - no password
+
+
+#: What SQLAlchemy itself raises while a condition is made, before any method of ours is called.
+SQLALCHEMYS = (TypeError, AttributeError, sa.exc.ArgumentError, sa.exc.InvalidRequestError)
 
 
 def stocked(kit: Harness, connect: Connect) -> Database:
@@ -358,11 +235,73 @@ class Attacks(Harness):
             assert [row["id"] for row in query.to_dicts("id")] == [n], text
         assert db.query(Thing).count() == len(texts)
 
-    def test_relationships_are_included_by_their_names_only(self, alarmed: Connect) -> None:
+    def test_relationships_are_taken_by_their_names_only(self, alarmed: Connect) -> None:
         query = alarmed(Author, Book).query(Author)
-        for title, payload in {**TEXTS, **THINGS, "column": "name", "of another": "author"}.items():
+        payloads = {**TEXTS, **THINGS, "column": "name", "list": ["books"], "dotted": "books.author"}
+        for title, call, payload in pairs(RELATIONSHIPS, payloads):
             with pytest.raises(DbPluginsError):
-                pytest.fail(f"{title}: {query.include(payload)!r}")
+                pytest.fail(f"{title}: {call(query, payload)!r}")
+        for title, payload in {**payloads, "none": None}.items():
+            if not isinstance(payload, bool):
+                with pytest.raises(InvalidValueError):
+                    pytest.fail(f"outer: {title}: {query.join('books', outer=payload)!r}")
+
+    @pytest.mark.parametrize("argument", NEAREST)
+    def test_an_argument_of_nearest_that_is_none_is_refused_before_anything_is_sent(
+        self, alarmed: Connect, argument: str
+    ) -> None:
+        query = alarmed(Author, Passage).query(Passage)
+        call, payloads = NEAREST[argument]
+        for title, payload in payloads.items():
+            with pytest.raises(DbPluginsError):
+                pytest.fail(f"{title}: {call(query, payload)!r}")
+
+    def test_a_text_is_compared_as_it_is_in_related_rows(self, connect: Connect) -> None:
+        db = connect(Author, Book)
+        texts = dict(enumerate(TEXTS.values(), 1))
+        self.stock(db, Author, [{"id": n, "name": text} for n, text in texts.items()])
+        self.stock(db, Book, [{"id": n, "title": text, "author_id": n} for n, text in texts.items()])
+        for title, (model, call, holds) in WITHIN.items():
+            for about, payload in TEXTS.items():
+                found = [row["id"] for row in call(db.query(model), payload).order_by("id").to_dicts("id")]
+                assert found == [n for n, text in texts.items() if holds(text, payload)], f"{title}: {about}"
+        assert [a.name for a in db.query(Author).order_by("id").all()] == list(texts.values())
+        assert [b.title for b in db.query(Book).order_by("id").all()] == list(texts.values())
+
+    def test_what_is_no_text_is_refused_in_conditions_on_related_rows(self, alarmed: Connect) -> None:
+        db = alarmed(Author, Book)
+        for title, (model, call, _holds) in WITHIN.items():
+            for about, payload in THINGS.items():
+                with pytest.raises((DbPluginsError, *SQLALCHEMYS)):
+                    pytest.fail(f"{title}: {about}: {call(db.query(model), payload)!r}")
+
+    def test_names_in_any_and_has_are_those_of_columns(self, alarmed: Connect) -> None:
+        db = alarmed(Author, Book)
+        ways: dict[str, Way] = {
+            "any": lambda any_, p: db.query(Author).filter(any_.any(**{p: "a"})),
+            "has": lambda has, p: db.query(Book).filter(has.has(**{p: "a"})),
+        }
+        payloads = {**TEXTS, "table": "__table__", "relationship": "author", "relationships": "books"}
+        for title, call, payload in pairs(ways, payloads):
+            with pytest.raises((DbPluginsError, *SQLALCHEMYS)):
+                pytest.fail(
+                    f"{title}: {call(Author.books if title.startswith('any') else Book.author, payload)!r}"
+                )
+
+    def test_a_label_is_the_plain_name_of_a_column_of_the_result(self, connect: Connect) -> None:
+        db = connect(Star)
+        query = db.query(Star)
+        self.stock(db, Star, [{"id": 1, "name": SECRET}])
+        for title, call, payload in pairs(LABELS, {k: v for k, v in TEXTS.items() if v}):
+            assert next(iter(call(query, payload).items())) == (payload, SECRET), title
+        assert query.to_dicts("id", "name") == [{"id": 1, "name": SECRET}]
+
+    def test_a_label_that_is_no_name_is_refused_before_anything_is_sent(self, alarmed: Connect) -> None:
+        query = alarmed(Star).query(Star)
+        others = {k: v for k, v in THINGS.items() if not isinstance(v, str)}
+        for title, call, payload in pairs(LABELS, {**others, "none": None, "empty": "", "list": ["name"]}):
+            with pytest.raises(InvalidValueError):
+                pytest.fail(f"{title}: {call(query, payload)!r}")
 
     @requires(Capability.WRITE)
     def test_an_update_by_a_payload_changes_that_row_only(self, connect: Connect) -> None:
@@ -383,8 +322,9 @@ class Attacks(Harness):
 
     @requires(Capability.WRITE, Capability.UNIQUE)
     def test_no_message_shows_what_a_row_holds(self, connect: Connect) -> None:
-        db = connect(Star, Thing, Badge)
+        db = connect(Star, Thing, Badge, Author, Book, Passage)
         stars, things = db.query(Star), db.query(Thing)
+        authors, passages = db.query(Author), db.query(Passage)
         stars.insert({"id": 1, "name": SECRET, "band": "V"})
         things.insert({"id": 1, "text": SECRET})
         db.query(Badge).insert({"code": SECRET, "owner": SECRET, "place": SECRET})
@@ -414,26 +354,15 @@ class Attacks(Harness):
             lambda: db.query(Badge).insert({"code": SECRET}),
             lambda: db.query(Badge).insert({"code": "c", "owner": SECRET, "place": SECRET}),
             lambda: things.filter(id=1).update({"number": SECRET}),
+            lambda: authors.filter(Author.books.any(id=SECRET)),
+            lambda: authors.filter(Author.books.any(title=SECRET + "\0")),
+            lambda: authors.join("books").filter(Book.id == SECRET),
+            lambda: passages.nearest("meaning", [1, SECRET, 0], 3),
+            lambda: passages.nearest("meaning", SECRET, 3),
+            lambda: passages.nearest("meaning", [1, 0, 0], SECRET),  # type: ignore[arg-type]
         ]  # fmt: skip
         for number, call in enumerate(calls):
             with pytest.raises(DbPluginsError) as caught:
                 pytest.fail(f"{number}: {call()!r}")
             shown = f"{caught.value} {caught.value!r} {caught.value.hint} {getattr(caught.value, 'attributes', '')}"
             assert SECRET not in shown, number
-
-
-#: Of the methods that take names those that may be given anything; the others take Python's own keywords and keys.
-NOT_ONLY_TEXT = (
-    "order_by",
-    "order_by among allowed",
-    "to_dicts",
-    "to_dicts beside a name",
-    "stream",
-    "group_by",
-    "order of groups",
-    "include",
-)
-FRAMES: dict[str, Way] = {
-    "to_arrow": lambda q, p: q.to_arrow(p),
-    "to_pandas": lambda q, p: q.to_pandas(p),
-}

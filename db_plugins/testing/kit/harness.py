@@ -168,6 +168,7 @@ class Harness:
         self._tell(
             request,
             subject=getattr(test, "kit_subject", "kit"),
+            requires=list(getattr(test, "kit_requires", ())),
             refuses=getattr(test, "kit_refuses", None),
             test=request.node.name,
             **{"class": request.node.nodeid.rpartition("::")[0].partition("[")[0]},
