@@ -39,9 +39,10 @@ from db_plugins.spec import Order, QuerySpec
 from .collations import Collations
 from .shapes import NotKeptError, Slot, is_wide, sample_of
 
-__all__ = ["Words", "bound_as", "is_text", "stores_asked"]
+__all__ = ["COMPARE", "Words", "bound_as", "is_text", "stores_asked"]
 
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+#: Operator → its SQL.
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -128,13 +129,13 @@ class Words:
 
     def compared(self, op: str, left: Operand, right: Operand) -> Any:
         """A comparison; of texts, one that code points decide."""
-        is_of_text = is_text(left) or is_text(right)
-        sides = self.sides(op, left, right) if is_of_text else (self.operand(left), self.operand(right))
-        return _COMPARE[op](*sides)
+        if is_text(left) or is_text(right):
+            return self.compared_as_texts(op, left, right)
+        return COMPARE[op](self.operand(left), self.operand(right))
 
-    def sides(self, op: str, left: Operand, right: Operand) -> tuple[Any, Any]:
-        """Both sides of a comparison of texts, with the collation where it must be said."""
-        return self.operand(left), self.operand(right)
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        """A comparison that code points decide; it is enough to say the collation on one side."""
+        return COMPARE[op](self.operand(left), self.operand(right))
 
     def listed(self, operand: Operand) -> Any:
         """A text that is compared with a list of values."""

@@ -20,7 +20,7 @@ from db_plugins.patterns import ascii_regex, encode_pattern
 from db_plugins.spec import Order
 
 from .collations import Collations
-from .compiler import Words, bound_as
+from .compiler import COMPARE, Words, bound_as
 from .shapes import sample_of
 from .types import MARIADB_COLLATION, ByCodePoint
 
@@ -63,11 +63,11 @@ class SQLiteWords(Words):
         column = self.column(field)
         return column.collate(self.collation) if field.kind in (Kind.TEXT, Kind.ENUM) else column
 
-    def sides(self, op: str, left: Operand, right: Operand) -> tuple[Any, Any]:
-        """Both sides of a comparison of texts: a collation that is said on either side counts for both."""
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        """A comparison that code points decide; it is enough to say the collation on one side."""
         if isinstance(left, Column):
-            return self.listed(left), self.operand(right)
-        return self.operand(left), self.listed(right)
+            return COMPARE[op](self.listed(left), self.operand(right))
+        return COMPARE[op](self.operand(left), self.listed(right))
 
     def listed(self, operand: Operand) -> Any:
         """A text that is compared with a list of values."""
@@ -117,10 +117,11 @@ class PostgreSQLWords(Words):
     def knowing(self, collations: Collations) -> PostgreSQLWords:
         return PostgreSQLWords(collations)
 
-    def sides(self, op: str, left: Operand, right: Operand) -> tuple[Any, Any]:
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        first = self.operand(left)
         if op in _RANGE or not self._bytes_decide(left, right):
-            return self.operand(left).collate(self.collation), self.operand(right)
-        return self.operand(left), self.operand(right)
+            first = first.collate(self.collation)
+        return COMPARE[op](first, self.operand(right))
 
     def listed(self, operand: Operand) -> Any:
         found = self.operand(operand)
@@ -197,12 +198,16 @@ class MariaDBWords(Words):
             column = sa.func.convert(column.op("USING")(sa.literal_column("utf8mb4")), type_=column.type)
         return column.collate(self.collation)
 
-    def sides(self, op: str, left: Operand, right: Operand) -> tuple[Any, Any]:
-        if isinstance(left, Column) and isinstance(right, Column):
-            if all(self._collation_of(side.field) == self.collation for side in (left, right)):
-                return self.operand(left), self.operand(right)
-            return self.operand(left), self.text(right.field)
-        return self.operand(left), self.operand(right)  # a value, or what is in JSON, has it
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        plain = COMPARE[op](self.operand(left), self.operand(right))
+        if not (isinstance(left, Column) and isinstance(right, Column)):
+            return plain  # the other side is a value, or comes out of JSON: it has the collation
+        known = {self._collation_of(left.field), self._collation_of(right.field)}
+        if known == {self.collation}:
+            return plain
+        said = COMPARE[op](self.text(left.field), self.operand(right))
+        # What is equal by code point is equal by the collation of both, and an index of either serves that.
+        return sa.and_(plain, said) if op == "==" and len(known) == 1 and None not in known else said
 
     def bound_as(self, field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
         found = bound_as(field, values)
