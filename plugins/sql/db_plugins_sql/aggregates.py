@@ -21,7 +21,6 @@ from db_plugins.nodes import Column
 from db_plugins.spec import Order, QuerySpec
 
 from .compiler import Words
-from .dialects import MariaDBWords
 
 __all__ = ["Aggregates", "MariaDBAggregates", "Plan", "PostgreSQLAggregates", "SQLiteAggregates"]
 
@@ -162,10 +161,6 @@ class SQLiteAggregates(Aggregates):
 
     half = 1 << 32
 
-    def key(self, words: Words, field: Field) -> Any:
-        column = words.column(field)
-        return column.collate("BINARY") if field.kind is Kind.TEXT else column
-
     def total(self, term: Term, operand: Any) -> list[Any]:
         scale = _exact_scale(term)
         if scale is None:
@@ -256,10 +251,6 @@ class MariaDBAggregates(Aggregates):
         term = _term_of(wanted, order)
         is_long = term is not None and term.column is not None and _is_long(term.column)
         return super().can_order(wanted, order) and not is_long
-
-    def key(self, words: Words, field: Field) -> Any:
-        column = words.column(field)
-        return column.collate(MariaDBWords.collation) if field.kind is Kind.TEXT else column
 
 
 def _is_long(field: Field) -> bool:

@@ -36,11 +36,13 @@ from db_plugins.nodes import (
 from db_plugins.patterns import ascii_lower, encode_pattern
 from db_plugins.spec import Order, QuerySpec
 
+from .collations import Collations
 from .shapes import NotKeptError, Slot, is_wide, sample_of
 
-__all__ = ["Words", "bound_as", "stores_asked"]
+__all__ = ["COMPARE", "Words", "bound_as", "is_text", "stores_asked"]
 
-_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+#: Operator → its SQL.
+COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -49,7 +51,6 @@ _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge,
 }
 _S = TypeVar("_S", sa.Select[Any], sa.Update, sa.Delete)
-_RANGE = {"<", "<=", ">", ">="}
 
 
 class Words:
@@ -99,7 +100,7 @@ class Words:
 
     def on(self, hop: Hop) -> Any:
         """The condition of a hop."""
-        parts = [self.column(known) == self.column(found) for known, found in hop.pairs]
+        parts = [self.compared("==", Column(known), Column(found)) for known, found in hop.pairs]
         return sa.and_(sa.true(), *parts, *([] if hop.where is None else [self.node(hop.where)]))
 
     def column(self, field: Field) -> sa.Column[Any]:
@@ -119,6 +120,30 @@ class Words:
         if isinstance(offset, Slot):
             offset = sa.literal(offset, sa.BigInteger)
         return statement.offset(offset) if spec.offset else statement
+
+    # -- text ------------------------------------------------------------------------------------------------------
+
+    def knowing(self, collations: Collations) -> Words:
+        """The same words for one database, whose tables may be asked about."""
+        return self
+
+    def compared(self, op: str, left: Operand, right: Operand) -> Any:
+        """A comparison; of texts, one that code points decide."""
+        if is_text(left) or is_text(right):
+            return self.compared_as_texts(op, left, right)
+        return COMPARE[op](self.operand(left), self.operand(right))
+
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        """A comparison that code points decide; it is enough to say the collation on one side."""
+        return COMPARE[op](self.operand(left), self.operand(right))
+
+    def listed(self, operand: Operand) -> Any:
+        """A text that is compared with a list of values."""
+        return self.operand(operand)
+
+    def bound_as(self, field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
+        """The type of values that a column is compared with."""
+        return bound_as(field, values)
 
     # -- order -----------------------------------------------------------------------------------------------------
 
@@ -147,15 +172,11 @@ class Words:
 
     @node.register
     def _(self, node: Compare) -> Any:
-        text = node.op in _RANGE and any(
-            isinstance(s, Column) and s.field.kind is Kind.TEXT for s in (node.left, node.right)
-        )
-        side = self.ranged if text else self.operand
-        return _COMPARE[node.op](side(node.left), side(node.right))
+        return self.compared(node.op, node.left, node.right)
 
     @node.register
     def _(self, node: In) -> Any:
-        column = self.operand(node.operand)
+        column = self.listed(node.operand) if is_text(node.operand) else self.operand(node.operand)
         values: Any = node.values
         if isinstance(values, Slot) or len(values) > self.long_list:
             found = self.long_in(column, node)
@@ -163,7 +184,7 @@ class Words:
                 return found
             if isinstance(values, Slot):
                 raise NotKeptError("a list of this length is part of the statement")
-        typed = sa.type_coerce(column, bound_as(node.field, node.values))
+        typed = sa.type_coerce(column, self.bound_as(node.field, node.values))
         return typed.not_in(node.values) if node.negated else typed.in_(node.values)
 
     @node.register
@@ -226,7 +247,7 @@ class Words:
         if isinstance(operand, Value):
             if operand.field is None:
                 return sa.literal(operand.value, sa.literal(sample_of(operand.value)).type)
-            return sa.literal(operand.value, bound_as(operand.field, [operand.value]))
+            return sa.literal(operand.value, self.bound_as(operand.field, [operand.value]))
         return self.arithmetic(operand.op, self.operand(operand.left), self.operand(operand.right))
 
     def json_value(self, operand: JsonPath) -> Any:
@@ -235,10 +256,6 @@ class Words:
             f"{operand.field.label}: this dialect has no paths into JSON",
             hint="filter by a column of its own",
         )
-
-    def ranged(self, operand: Operand) -> Any:
-        """An operand of ``<`` and its kin on text."""
-        return self.operand(operand)
 
     def arithmetic(self, op: str, left: Any, right: Any) -> Any:
         """True division for ``/``, floor for ``//``, and NULL when the divisor is zero."""
@@ -257,6 +274,11 @@ class Words:
     def fitted(self, field: Field, result: Any) -> Any:
         """A calculated value that its column can hold, or an error of the server."""
         return result
+
+
+def is_text(operand: Operand) -> bool:
+    """Is it a column of text, or a text in a JSON column?"""
+    return isinstance(operand, (Column, JsonPath)) and operand.field.kind is Kind.TEXT
 
 
 def bound_as(field: Field, values: Sequence[Any]) -> TypeEngine[Any]:

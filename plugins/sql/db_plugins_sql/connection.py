@@ -31,7 +31,9 @@ from db_plugins.engine import (
 from db_plugins.errors import ConfigError, UnsupportedOperationError
 from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Operand
+from db_plugins.spec import QuerySpec
 
+from .compiler import Words
 from .errors import Context, note
 from .prepared import Statement
 from .reads import AtHand, run
@@ -135,17 +137,25 @@ class _Verbs(Connection, SupportsAggregation, SupportsVectors):
     def _read(self, statement: Statement) -> Sequence[Row]:
         """All rows of a statement: the plain way, by SQLAlchemy."""
         with self._use(Context(statement.spec.model)) as connection:
-            return [tuple(row) for row in connection.execute(statement.select)]
+            return [tuple(row) for row in connection.execute(self._select(connection, statement))]
+
+    def _words(self, connection: sa.Connection, spec: QuerySpec) -> Words:
+        """The words for a query of this database."""
+        raise NotImplementedError
+
+    def _select(self, connection: sa.Connection, statement: Statement) -> sa.Select[Any]:
+        return statement.made_of(statement.spec, self._words(connection, statement.spec))
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
         """The rows in constant memory; whatever holds them is given back when the iterator ends or is closed."""
         raise NotImplementedError
 
     def aggregate(self, query: Compiled, wanted: Aggregation) -> Groups | None:
-        plan = self.engine.aggregates.plan(self.engine.words, query.spec, wanted)
-        if plan is None:
+        if self.engine.aggregates.plan(self.engine.words, query.spec, wanted) is None:
             return None
         with self._use(Context(query.spec.model)) as connection:
+            plan = self.engine.aggregates.plan(self._words(connection, query.spec), query.spec, wanted)
+            assert plan is not None, "what is known of the tables decides how, not whether"
             return plan.groups(connection.execute(plan.statement))
 
     def nearest(
@@ -154,7 +164,8 @@ class _Verbs(Connection, SupportsAggregation, SupportsVectors):
         if not self.engine.has_vectors:
             return None
         with self._use(Context(query.spec.model)) as connection:
-            return nearest_rows(connection, self.engine.words, query.spec, column, vector, k, metric)
+            words = self._words(connection, query.spec)
+            return nearest_rows(connection, words, query.spec, column, vector, k, metric)
 
     def insert(
         self,
@@ -215,21 +226,29 @@ class _Verbs(Connection, SupportsAggregation, SupportsVectors):
 
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
         with self._use(Context(query.spec.model, writing=True)) as connection:
-            return connection.execute(self.engine.words.update(query.spec, values)).rowcount
+            words = self._words(connection, query.spec)
+            return connection.execute(words.update(query.spec, values)).rowcount
 
     def delete(self, query: Compiled) -> int:
         with self._use(Context(query.spec.model, writing=True)) as connection:
-            return connection.execute(self.engine.words.delete(query.spec)).rowcount
+            words = self._words(connection, query.spec)
+            return connection.execute(words.delete(query.spec)).rowcount
 
     # -- storage ---------------------------------------------------------------------------------------------------
 
     def create(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
         with self._use(Context(), together=True) as connection:
             create_tables(connection, [*(m.table for m in models), *links])
+        self._forget()
 
     def drop(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
         with self._use(Context(), together=True) as connection:
             drop_tables(connection, [*(m.table for m in models), *links])
+        self._forget()
+
+    def _forget(self) -> None:
+        """Tables were made or dropped."""
+        raise NotImplementedError
 
     def existing(self) -> set[str]:
         with self._use(Context()) as connection:
@@ -257,7 +276,7 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions, SupportsSessi
             return super()._read(statement)
         lease = at_hand.take()
         try:
-            prepared, values = at_hand.preparations.of(statement)
+            prepared, values = at_hand.preparations.of(statement, lease.driver)
             if prepared is not None:
                 found = run(self.pool.dialect, lease.driver, prepared, values)
         except sa_exc.StatementError as exc:
@@ -297,11 +316,18 @@ class SQLConnection(_Verbs, SupportsStorage, SupportsTransactions, SupportsSessi
     def _opened(self, connection: sa.Connection, statement: Statement, batch: int) -> Stream:
         preparations = self.at_hand.preparations
         if preparations.is_possible:
-            prepared, values = preparations.of(statement)
-            cursor = self.engine.stream_cursor(connection.connection.dbapi_connection)
+            driver = connection.connection.dbapi_connection
+            prepared, values = preparations.of(statement, driver)
+            cursor = self.engine.stream_cursor(driver)
             if prepared is not None and cursor is not None:
                 return Stream.by_driver(connection, cursor, prepared, values, batch)
-        return Stream.by_sqlalchemy(connection, statement.select, batch)
+        return Stream.by_sqlalchemy(connection, self._select(connection, statement), batch)
+
+    def _words(self, connection: sa.Connection, spec: QuerySpec) -> Words:
+        return self.at_hand.words(spec, connection.connection.dbapi_connection)
+
+    def _forget(self) -> None:
+        self.at_hand.forget()
 
     def _connected(self) -> sa.Connection:
         return self.at_hand.from_pool()
@@ -390,12 +416,14 @@ class SQLTransaction(_Verbs, SupportsStorage, SupportsSessions, TransactionConne
 
     def _read(self, statement: Statement) -> Sequence[Row]:
         preparations = self.parent.at_hand.preparations
-        prepared, values = preparations.of(statement) if preparations.is_possible else (None, [])
-        if prepared is None:
+        if not preparations.is_possible:
             return super()._read(statement)
         with self._use(Context(statement.spec.model)) as connection:
             driver = connection.connection.dbapi_connection
             try:
+                prepared, values = preparations.of(statement, driver)
+                if prepared is None:
+                    return super()._read(statement)
                 found = run(connection.dialect, driver, prepared, values)
             except sa_exc.DBAPIError as exc:
                 if exc.connection_invalidated:
@@ -413,6 +441,12 @@ class SQLTransaction(_Verbs, SupportsStorage, SupportsSessions, TransactionConne
                 yield from stream
             finally:
                 self._streams.remove(stream)
+
+    def _words(self, connection: sa.Connection, spec: QuerySpec) -> Words:
+        return self.parent._words(connection, spec)
+
+    def _forget(self) -> None:
+        self.parent._forget()
 
     def _free(self) -> None:
         """Another statement is coming: let no half-read result be in its way."""

@@ -5,20 +5,24 @@ SQLiteWords · PostgreSQLWords · MariaDBWords
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+from sqlalchemy.types import TypeEngine
 
 from db_plugins.json_paths import sql_path
 from db_plugins.models import Field, Kind
 from db_plugins.models.fields import unwrapped
-from db_plugins.nodes import In, JsonPath, Like, Operand, Value
-from db_plugins.patterns import ascii_regex
+from db_plugins.nodes import Column, In, JsonPath, Like, Operand
+from db_plugins.patterns import ascii_regex, encode_pattern
 from db_plugins.spec import Order
 
-from .compiler import Words, bound_as
+from .collations import Collations
+from .compiler import COMPARE, Words, bound_as
 from .shapes import sample_of
+from .types import MARIADB_COLLATION, ByCodePoint
 
 __all__ = ["MariaDBWords", "PostgreSQLWords", "SQLiteWords"]
 
@@ -43,8 +47,32 @@ _MARIADB_JSON = {
 }
 
 
+_RANGE = {"<", "<=", ">", ">="}
+
+
 class SQLiteWords(Words):
-    """Lists and numbers of any size need words of their own. (``PRAGMA case_sensitive_like`` is on: ``SQLiteEngine``.)"""
+    """Lists and numbers of any size need words of their own. (``PRAGMA case_sensitive_like`` is on: ``SQLiteEngine``.)
+
+    A column may be declared COLLATE NOCASE or RTRIM: ``BINARY`` is always said, and costs no other column its index.
+    """
+
+    collation = "BINARY"
+
+    def sorted_as(self, field: Field) -> Any:
+        """The column as it must be ordered: text by code point, enums by name."""
+        column = self.column(field)
+        return column.collate(self.collation) if field.kind in (Kind.TEXT, Kind.ENUM) else column
+
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        """A comparison that code points decide; it is enough to say the collation on one side."""
+        if isinstance(left, Column):
+            return COMPARE[op](self.listed(left), self.operand(right))
+        return COMPARE[op](self.operand(left), self.listed(right))
+
+    def listed(self, operand: Operand) -> Any:
+        """A text that is compared with a list of values."""
+        found = self.operand(operand)
+        return found.collate(self.collation) if isinstance(operand, Column) else found
 
     def long_in(self, column: Any, node: In) -> Any:
         """A list longer than the driver's number of bound values, or ``None`` to bind each."""
@@ -74,7 +102,34 @@ class SQLiteWords(Words):
 
 
 class PostgreSQLWords(Words):
-    """NULLs sort last by default, text by the database's collation, and enums by their declaration: all three said."""
+    """NULLs sort last by default, text by the database's collation, and enums by their declaration: all three said.
+
+    Equal means equal bytes under every collation but the nondeterministic ones. So ``=`` says a collation only where a
+    column has one of those, or is not known, or two columns do not agree: an index of another collation could not
+    serve it.
+    """
+
+    collation = "C"
+
+    def __init__(self, collations: Collations | None = None) -> None:
+        self._collation_of = _unknown if collations is None else collations.of
+
+    def knowing(self, collations: Collations) -> PostgreSQLWords:
+        return PostgreSQLWords(collations)
+
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        first = self.operand(left)
+        if op in _RANGE or not self._bytes_decide(left, right):
+            first = first.collate(self.collation)
+        return COMPARE[op](first, self.operand(right))
+
+    def listed(self, operand: Operand) -> Any:
+        found = self.operand(operand)
+        return found if self._bytes_decide(operand) else found.collate(self.collation)
+
+    def _bytes_decide(self, *sides: Operand) -> bool:
+        found = {self._collation_of(side.field) for side in sides if isinstance(side, Column)}
+        return len(found) < 2 and None not in found
 
     def order_term(self, term: Order) -> list[Any]:
         column = self.sorted_as(term.field)
@@ -85,16 +140,13 @@ class PostgreSQLWords(Words):
 
     def sorted_as(self, field: Field) -> Any:
         if field.kind is Kind.TEXT:
-            return self.column(field).collate("C")
+            return self.column(field).collate(self.collation)
         if field.kind is Kind.ENUM:
-            return sa.cast(self.column(field), sa.Text).collate("C")
+            return sa.cast(self.column(field), sa.Text).collate(self.collation)
         return self.column(field)
 
-    def ranged(self, operand: Operand) -> Any:
-        return self.operand(operand).collate("C")
-
     def like(self, column: Any, node: Like) -> Any:
-        return super().like(column.collate("C"), node)
+        return super().like(column.collate(self.collation), node)
 
     def arithmetic(self, op: str, left: Any, right: Any) -> Any:
         """In 64 bits: of two int4 the result is an int4 there, and 100000 * 100000 an error (22003)."""
@@ -122,10 +174,44 @@ class PostgreSQLWords(Words):
 
 
 class MariaDBWords(Words):
-    """Text literals carry the collation, NULLS FIRST does not exist, and ENUM columns sort by their declaration."""
+    """Text literals carry the collation, NULLS FIRST does not exist, and ENUM columns sort by their declaration.
 
-    #: Compares and orders by code point, and heeds trailing blanks.
-    collation = "utf8mb4_nopad_bin"
+    A collation that is said of a value costs no index. One that is said of a column does, even if it is the column's
+    own: there it is left out for columns that are known to have it.
+    """
+
+    collation = MARIADB_COLLATION
+
+    def __init__(self, collations: Collations | None = None) -> None:
+        self._collation_of = _unknown if collations is None else collations.of
+
+    def knowing(self, collations: Collations) -> MariaDBWords:
+        return MariaDBWords(collations)
+
+    def text(self, field: Field) -> Any:
+        """A column of text, by code point."""
+        column: Any = self.column(field)
+        known = self._collation_of(field)
+        if known == self.collation:
+            return column
+        if known is None or not known.startswith("utf8mb4_"):  # no other character set has the collation
+            column = sa.func.convert(column.op("USING")(sa.literal_column("utf8mb4")), type_=column.type)
+        return column.collate(self.collation)
+
+    def compared_as_texts(self, op: str, left: Operand, right: Operand) -> Any:
+        plain = COMPARE[op](self.operand(left), self.operand(right))
+        if not (isinstance(left, Column) and isinstance(right, Column)):
+            return plain  # the other side is a value, or comes out of JSON: it has the collation
+        known = {self._collation_of(left.field), self._collation_of(right.field)}
+        if known == {self.collation}:
+            return plain
+        said = COMPARE[op](self.text(left.field), self.operand(right))
+        # What is equal by code point is equal by the collation of both, and an index of either serves that.
+        return sa.and_(plain, said) if op == "==" and len(known) == 1 and None not in known else said
+
+    def bound_as(self, field: Field, values: Sequence[Any]) -> TypeEngine[Any]:
+        found = bound_as(field, values)
+        return ByCodePoint(found) if field.kind is Kind.TEXT else found
 
     def order_term(self, term: Order) -> list[Any]:
         column = self.sorted_as(term.field)
@@ -138,19 +224,14 @@ class MariaDBWords(Words):
     def sorted_as(self, field: Field) -> Any:
         if field.kind is Kind.ENUM:
             return sa.cast(self.column(field), sa.CHAR(255)).collate(self.collation)
-        return self.column(field).collate(self.collation) if field.kind is Kind.TEXT else self.column(field)
-
-    def operand(self, operand: Operand) -> Any:
-        found = super().operand(operand)
-        if isinstance(operand, Value) and operand.field is not None and operand.field.kind is Kind.TEXT:
-            return found.collate(self.collation)
-        return found
+        return self.text(field) if field.kind is Kind.TEXT else self.column(field)
 
     def like(self, column: Any, node: Like) -> Any:
+        by_code_point = ByCodePoint(sa.String())
         if node.fold is None:
-            return super().like(column.collate(self.collation), node)
+            return column.like(self.made(node.pattern, encode_pattern, by_code_point), escape="/")
         # LOWER() there folds more than A to Z: a regular expression says exactly which letters are alike.
-        return column.collate(self.collation).regexp_match(self.made(node.pattern, ascii_regex))
+        return column.regexp_match(self.made(node.pattern, ascii_regex, by_code_point))
 
     def json_value(self, operand: JsonPath) -> Any:
         kind, column = operand.field.kind, self.column(operand.column)
@@ -176,3 +257,7 @@ class MariaDBWords(Words):
 
     def long_in(self, column: Any, node: In) -> Any:
         return None  # the driver writes the values into the statement: there is no limit to meet
+
+
+def _unknown(field: Field) -> str | None:
+    return None

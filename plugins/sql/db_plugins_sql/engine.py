@@ -370,7 +370,9 @@ class MariaDBEngine(ServerDatabases, SQLEngine):
         cursor.execute(
             "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION,NO_AUTO_VALUE_ON_ZERO'"
         )
-        cursor.execute("SET SESSION time_zone = '+00:00'")
+        # MariaDB keeps answers of a subquery by the outer row's values, which it tells apart by their column's collation
+        # and not by the one that the subquery says: what it found for "b" would be the answer for "B", too.
+        cursor.execute("SET SESSION time_zone = '+00:00' /*M!, optimizer_switch = 'subquery_cache=off' */")
         cursor.execute("SHOW VARIABLES LIKE 'innodb_snapshot_isolation'")
         self.has_snapshots = bool(cursor.fetchall())
         if self.has_snapshots:

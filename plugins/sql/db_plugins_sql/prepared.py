@@ -51,11 +51,11 @@ class Statement:
     @property
     def select(self) -> sa.Select[Any]:
         """The statement with its values, for SQLAlchemy to run."""
-        return self.made_of(self.spec)
+        return self.made_of(self.spec, self.words)
 
-    def made_of(self, spec: QuerySpec) -> sa.Select[Any]:
-        """The statement for another spec of the same shape."""
-        return self.words.count(spec) if self.counts else self.words.select(spec)
+    def made_of(self, spec: QuerySpec, words: Words) -> sa.Select[Any]:
+        """The statement for another spec of the same shape, in the words of one database."""
+        return words.count(spec) if self.counts else words.select(spec)
 
 
 class Prepared:
@@ -126,8 +126,11 @@ def _both(first: Convert, then: Convert) -> Convert:
 class Preparations:
     """The prepared statements of one pool. Shared by threads: the worst is that two make the same one."""
 
-    def __init__(self, pool: sa.Engine, keeps_statements: bool) -> None:
+    def __init__(
+        self, pool: sa.Engine, keeps_statements: bool, words: Callable[[QuerySpec, Any], Words]
+    ) -> None:
         self._pool = pool
+        self._words = words
         self._made: dict[Shape, Prepared | None] = {}
         # Drivers that are told the types beside the statement need SQLAlchemy to tell them.
         self._is_possible = keeps_statements and pool.dialect.bind_typing is not BindTyping.SETINPUTSIZES
@@ -141,7 +144,11 @@ class Preparations:
         )
         return self._is_possible and not (watched or self._pool.echo)
 
-    def of(self, statement: Statement) -> tuple[Prepared | None, list[Any]]:
+    def forget(self) -> None:
+        """Tables were made or dropped: what was said of them may be wrong."""
+        self._made.clear()
+
+    def of(self, statement: Statement, driver: Any) -> tuple[Prepared | None, list[Any]]:
         """The statement's Prepared, or ``None`` if it cannot be kept, and its values."""
         spec = statement.spec
         if spec.native:
@@ -155,7 +162,7 @@ class Preparations:
             pass
         made: Prepared | None = None
         try:
-            template = statement.made_of(slotted(spec, values, long_list))
+            template = statement.made_of(slotted(spec, values, long_list), self._words(spec, driver))
             made = Prepared(self._pool.dialect, template, statement.columns, len(values))
         except NotKeptError:
             pass

@@ -10,11 +10,16 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
+from db_plugins.spec import QuerySpec
+
+from .collations import Collations
+from .compiler import Words
 from .prepared import Preparations, Prepared
 
 if TYPE_CHECKING:
@@ -32,10 +37,22 @@ def run(dialect: sa.Dialect, driver: Any, prepared: Prepared, values: list[Any])
     try:
         cursor.execute(prepared.text, prepared.parameters(values))
         found: Sequence[Row] = cursor.fetchall()
-        if (
-            prepared.description is None
-        ):  # once: psycopg makes it anew each time, in a tenth of the time of a get
+        # Once: psycopg makes it anew each time, in a tenth of the time of a get.
+        if prepared.description is None:
             prepared.description = cursor.description
+        return found
+    except Exception as exc:
+        raise wrapped(dialect, driver, cursor, exc) from exc
+    finally:
+        cursor.close()
+
+
+def ask(dialect: sa.Dialect, driver: Any, text: str, parameters: Sequence[Any]) -> Sequence[Row]:
+    """The rows of a question of this plugin's own."""
+    cursor = driver.cursor()
+    try:
+        cursor.execute(text, parameters)
+        found: Sequence[Row] = cursor.fetchall()
         return found
     except Exception as exc:
         raise wrapped(dialect, driver, cursor, exc) from exc
@@ -80,7 +97,10 @@ class AtHand:
         self._kept: list[Lease] = []
         self._lock = threading.Lock()
         self._waiting = 0
-        self.preparations = Preparations(pool, engine.keeps_statements)
+        self.collations = Collations(pool.dialect)
+        self._dialect = pool.dialect
+        self._words = engine.words.knowing(self.collations)
+        self.preparations = Preparations(pool, engine.keeps_statements, self.words)
         sizes = {"pool_size": 5, "max_overflow": 10, **engine.engine_arguments()}
         #: Where the pool has one connection in all, nobody may keep it.
         self.is_open = (sizes["pool_size"], sizes["max_overflow"]) != (1, 0)
@@ -125,6 +145,17 @@ class AtHand:
             except IndexError:
                 return
             lease.end()
+
+    def words(self, spec: QuerySpec, driver: Any) -> Words:
+        """The words for a query of this database; what must be known of its tables is asked over the connection."""
+        if self._words is not self._engine.words:
+            self.collations.learn(spec, partial(ask, self._dialect, driver))
+        return self._words
+
+    def forget(self) -> None:
+        """Tables were made or dropped."""
+        self.collations.forget()
+        self.preparations.forget()
 
     def stop(self) -> None:
         """Keep none from now on: the pool is somebody else's too."""

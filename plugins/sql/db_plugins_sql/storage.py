@@ -14,7 +14,7 @@ from sqlalchemy.dialects.postgresql import REGCLASS
 
 from db_plugins.models import Field
 
-from .types import physical
+from .types import MARIADB_COLLATION, physical
 from .vectors import has_vectors, make_extension, vector_indexes
 
 __all__ = ["create_tables", "drop_tables", "move_numbering", "physical_tables"]
@@ -57,7 +57,7 @@ def _copy(table: sa.Table, metadata: sa.MetaData, dialect: sa.Dialect) -> sa.Tab
     if dialect.name in ("mysql", "mariadb"):
         for option, value in (
             ("default charset", "utf8mb4"),
-            ("collate", "utf8mb4_nopad_bin"),
+            ("collate", MARIADB_COLLATION),
             ("engine", "InnoDB"),
         ):
             copy.kwargs.setdefault(f"{dialect.name}_{option}", value)

@@ -23,7 +23,10 @@ from db_plugins.models.fields import unwrapped
 from db_plugins.models.makers import Unless
 from db_plugins.models.vectors import make_vector, read_vector
 
-__all__ = ["json_without_null", "physical", "runtime_types"]
+__all__ = ["MARIADB_COLLATION", "ByCodePoint", "json_without_null", "physical", "runtime_types"]
+
+#: Compares and orders by code point, and heeds trailing blanks.
+MARIADB_COLLATION = "utf8mb4_nopad_bin"
 
 Processor = Callable[[Any], Any]
 
@@ -127,6 +130,26 @@ def _swapped(numbers: Any) -> array.array[float]:
     return made
 
 
+class ByCodePoint(TypeDecorator[Any]):
+    """A text that is compared by code point, whatever the collation of the column: MariaDB's value carries its own."""
+
+    impl = sa.String
+    cache_ok = True
+
+    def __init__(self, inner: TypeEngine[Any]) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> TypeEngine[Any]:
+        return self.inner
+
+    def coerce_compared_value(self, op: Any, value: Any) -> TypeEngine[Any]:
+        return self
+
+    def bind_expression(self, bindparam: Any) -> Any:
+        return bindparam.collate(MARIADB_COLLATION)
+
+
 def json_without_null(base: type[Any]) -> type[Any]:
     """The dialect's JSON type, with ``None`` as NULL and never as JSON null."""
 
@@ -179,7 +202,7 @@ def _physical_postgresql(type_: TypeEngine[Any], _indexed: bool) -> TypeEngine[A
 
 
 def _physical_mariadb(type_: TypeEngine[Any], indexed: bool) -> TypeEngine[Any]:
-    collation = "utf8mb4_nopad_bin"
+    collation = MARIADB_COLLATION
     if isinstance(type_, sa.Enum):
         return mysql.VARCHAR(type_.length or 255, charset="utf8mb4", collation=collation)
     if isinstance(type_, sa.String) and not isinstance(type_, (mysql.VARCHAR, mysql.TEXT)):

@@ -41,8 +41,9 @@ COUNT = Term("n", "count", None)
 def test_text_is_grouped_by_code_point(url: str, collation: str) -> None:
     statement = said(url, Aggregation((INFO.field("title"),), (COUNT,), (GroupOrder(0),), limit=3))
     assert statement is not None
-    assert f"GROUP BY item.ttl COLLATE {collation}" in statement
-    assert "ORDER BY item.ttl" in statement
+    text = "convert(item.ttl USING utf8mb4)" if url.startswith("mariadb") else "item.ttl"
+    assert f"GROUP BY {text} COLLATE {collation}" in statement
+    assert f"ORDER BY {text}" in statement
     assert "LIMIT" in statement
 
 

@@ -46,7 +46,7 @@ def test_joins_are_said_in_one_from(db: db_plugins.Database) -> None:
     assert (
         "FROM kit_card JOIN kit_person ON kit_card.person_id = kit_person.id "
         "JOIN kit_membership ON kit_person.id = kit_membership.person "
-        "JOIN kit_club ON kit_membership.club = kit_club.id WHERE kit_club.name = ?"
+        'JOIN kit_club ON kit_membership.club = kit_club.id WHERE (kit_club.name COLLATE "BINARY") = ?'
     ) in inner
     outer = shown(db.query(Person).join(Person.clubs, outer=True))
     assert (
