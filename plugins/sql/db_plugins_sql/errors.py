@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import exc as sa_exc
@@ -171,6 +172,17 @@ class Context:
 def note(exc: BaseException, context: Context) -> None:
     """Attach the context to a driver's exception on its way out."""
     exc.dbp_context = context  # type: ignore[attr-defined]
+
+
+@contextmanager
+def noted(context: Context) -> Iterator[None]:
+    """Let an exception carry what it was about, for ``classify``."""
+    try:
+        yield
+    except sa_exc.SQLAlchemyError as exc:
+        if not hasattr(exc, "dbp_context"):
+            note(exc, context)
+        raise
 
 
 class Classifier:

@@ -28,8 +28,10 @@ from db_plugins.errors import UnsupportedOperationError
 from db_plugins.models import ModelInfo, describe
 from db_plugins.models.objects import guard_relationships
 
-from .connection import Row, SQLConnection, SQLTransaction, _noted, _Verbs
-from .errors import Context, note
+from .connection import SQLConnection
+from .errors import Context, note, noted
+from .transactions import SQLTransaction
+from .verbs import Row, Verbs
 
 __all__ = ["SQLSession", "Savepoint"]
 
@@ -56,7 +58,7 @@ class _Session(Session):
         super().rollback()
 
 
-class _Joining(_Verbs, SupportsStorage, SupportsSessions, TransactionConnection):
+class _Joining(Verbs, SupportsStorage, SupportsSessions, TransactionConnection):
     """The verbs of calls that join a session."""
 
     owner: SQLSession
@@ -64,14 +66,14 @@ class _Joining(_Verbs, SupportsStorage, SupportsSessions, TransactionConnection)
     @contextmanager
     def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
         context.in_transaction = True
-        with _noted(context):
+        with noted(context):
             transaction = self.owner.flushed()
             with self.owner.joined(), transaction._use(context) as connection:
                 yield connection
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
         context.in_transaction = True
-        with _noted(context):
+        with noted(context):
             transaction = self.owner.flushed()
         stream = cast("Generator[list[Row], None, None]", transaction._stream(query, batch, context))
         with closing(stream) as parts:
@@ -80,12 +82,12 @@ class _Joining(_Verbs, SupportsStorage, SupportsSessions, TransactionConnection)
                 self.owner.check_lends(transaction)
 
     def savepoint(self) -> Savepoint:
-        with _noted(Context(in_transaction=True)):
+        with noted(Context(in_transaction=True)):
             self.owner.flushed()
             return Savepoint(self.owner)
 
     def begin_session(self, failed: Callable[[Exception], None]) -> SQLSession:
-        with _noted(Context(in_transaction=True)):
+        with noted(Context(in_transaction=True)):
             return self.owner.flushed().begin_session(failed)
 
     @property
