@@ -53,10 +53,12 @@ class Plan:
 class Aggregates:
     """How one dialect aggregates; this one is for any dialect, the others say what differs."""
 
-    def plan(self, words: Words, spec: QuerySpec, wanted: Aggregation) -> Plan | None:
-        """The statement, or ``None`` if the dialect would group otherwise than the contract says."""
-        if not all(self.can_group(field) for field in wanted.groups):
-            return None
+    def can_plan(self, wanted: Aggregation) -> bool:
+        """Does the dialect group as the contract says?"""
+        return all(self.can_group(field) for field in wanted.groups)
+
+    def plan(self, words: Words, spec: QuerySpec, wanted: Aggregation) -> Plan:
+        """The statement."""
         keys = [self.key(words, field) for field in wanted.groups]
         parts = [self.parts(words, term) for term in wanted.terms]
         chosen = [

@@ -19,14 +19,15 @@ __all__ = ["Collations", "models_read"]
 
 Ask = Callable[[str, tuple[Any, ...]], Any]
 
-#: The text columns of a table with their collation; on PostgreSQL those of which equal means equal bytes.
+#: The columns of a table with their collation; on PostgreSQL without those of which equal is more than equal bytes.
 _POSTGRESQL = (
-    "SELECT a.attname, a.attcollation::text FROM pg_attribute a JOIN pg_collation c ON c.oid = a.attcollation "
-    "WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0 AND c.collisdeterministic"
+    "SELECT a.attname, CASE WHEN c.collisdeterministic THEN c.oid::text END "
+    "FROM pg_attribute a LEFT JOIN pg_collation c ON c.oid = a.attcollation "
+    "WHERE a.attrelid = to_regclass(%s) AND a.attnum > 0"
 )
 _MARIADB = (
     "SELECT column_name, collation_name FROM information_schema.columns "
-    "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s AND collation_name IS NOT NULL"
+    "WHERE table_schema = COALESCE(%s, DATABASE()) AND table_name = %s"
 )
 
 
@@ -35,7 +36,7 @@ class Collations:
 
     def __init__(self, dialect: sa.Dialect) -> None:
         self._dialect = dialect
-        self._known: dict[Any, dict[str, str]] = {}
+        self._known: dict[Any, dict[str, str | None]] = {}
 
     def of(self, field: Field) -> str | None:
         """The collation of a column as the server names it, or ``None`` if it is not known."""

@@ -27,7 +27,9 @@ from db_plugins.engine import (
 from db_plugins.errors import UnsupportedOperationError
 from db_plugins.models import ModelInfo, describe
 from db_plugins.models.objects import guard_relationships
+from db_plugins.spec import QuerySpec
 
+from .compiler import Words
 from .connection import SQLConnection
 from .errors import Context, note, noted
 from .transactions import SQLTransaction
@@ -70,6 +72,12 @@ class _Joining(Verbs, SupportsStorage, SupportsSessions, TransactionConnection):
             transaction = self.owner.flushed()
             with self.owner.joined(), transaction._use(context) as connection:
                 yield connection
+
+    def _words(self, connection: sa.Connection, spec: QuerySpec) -> Words:
+        return self.owner.parent._words(connection, spec)
+
+    def _forget(self) -> None:
+        self.owner.parent._forget()
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
         context.in_transaction = True

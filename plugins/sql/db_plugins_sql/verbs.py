@@ -88,11 +88,11 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
         raise NotImplementedError
 
     def aggregate(self, query: Compiled, wanted: Aggregation) -> Groups | None:
-        if self.engine.aggregates.plan(self.engine.words, query.spec, wanted) is None:
+        aggregates = self.engine.aggregates
+        if not aggregates.can_plan(wanted):
             return None
         with self._use(Context(query.spec.model)) as connection:
-            plan = self.engine.aggregates.plan(self._words(connection, query.spec), query.spec, wanted)
-            assert plan is not None, "what is known of the tables decides how, not whether"
+            plan = aggregates.plan(self._words(connection, query.spec), query.spec, wanted)
             return plan.groups(connection.execute(plan.statement))
 
     def nearest(

@@ -229,10 +229,12 @@ def test_code_points_decide(db: Any, memory: Any, question: str) -> None:
 
 
 @pytest.mark.parametrize("question", ["equal", "in", "order", "columns equal", "like"])
-def test_code_points_decide_in_transactions_too(db: Any, memory: Any, question: str) -> None:
+def test_code_points_decide_in_transactions_and_sessions_too(db: Any, memory: Any, question: str) -> None:
     ask = QUESTIONS[question]
     with db.transaction() as tx:
         assert ask(tx) == ask(memory)
+    with db.session():
+        assert ask(db) == ask(memory)
 
 
 def test_writes_change_no_other_rows(db: Any, memory: Any) -> None:
