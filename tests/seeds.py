@@ -215,11 +215,20 @@ def count_reads(db: db_plugins.Database, monkeypatch: pytest.MonkeyPatch) -> lis
         )
         return reads
     connection = type(db._connected())
-    fetch = connection.fetch
+    within: list[Any] = []
 
-    def counted(self: Any, query: Any, batch: int | None = None) -> Any:
-        reads.append(query)
-        return fetch(self, query, batch)
+    def counted(read: Any) -> Any:
+        def call(*about: Any) -> Any:
+            if not within:  # rows() may be fetch() to its end
+                reads.append(about)
+            within.append(about)
+            try:
+                return read(*about)
+            finally:
+                within.pop()
 
-    monkeypatch.setattr(connection, "fetch", counted)
+        return call
+
+    for name in ("rows", "fetch"):
+        monkeypatch.setattr(connection, name, counted(getattr(connection, name)))
     return reads
