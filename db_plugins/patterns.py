@@ -8,12 +8,21 @@ from .errors import InvalidValueError
 from .models import Field
 from .nodes import Wild
 
-__all__ = ["ascii_lower", "ascii_regex", "check_pattern", "decode_pattern", "encode_pattern", "literal_regex"]
+__all__ = [
+    "ascii_lower",
+    "ascii_regex",
+    "check_pattern",
+    "decode_pattern",
+    "encode_pattern",
+    "literal_regex",
+    "prefix_bounds",
+]
 
 Pattern = tuple[str | Wild, ...]
 
 _LOWER = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 _SPECIAL = frozenset(r"\.^$*+?{}[]|()-/#&~ ")
+_LAST = 0x10FFFF
 _WILD = {"%": Wild.ANY, "_": Wild.ONE}
 
 
@@ -57,6 +66,23 @@ def decode_pattern(field: Field, text: str, escape: str | None, shape: str) -> P
     if literal:
         parts.append(literal)
     return (*parts, Wild.ANY) if shape.endswith("%") else tuple(parts)
+
+
+def prefix_bounds(pattern: Pattern) -> tuple[str, str | None] | None:
+    """The texts that begin as the pattern does, by code point: the least of them, and the least beyond them, if any.
+
+    >>> prefix_bounds(("Ve", Wild.ANY))
+    ('Ve', 'Vf')
+    """
+    prefix = pattern[0] if pattern else None
+    if not isinstance(prefix, str):
+        return None
+    kept = prefix.rstrip(chr(_LAST))
+    if not kept:
+        return prefix, None
+    beyond = ord(kept[-1]) + 1
+    # Surrogates are no characters.
+    return prefix, kept[:-1] + chr(0xE000 if 0xD800 <= beyond < 0xE000 else beyond)
 
 
 def encode_pattern(pattern: Pattern, escape: str = "/") -> str:

@@ -17,7 +17,8 @@ from db_plugins.errors import InvalidValueError, UnsupportedFilterError
 from db_plugins.evaluation import evaluate
 from db_plugins.expressions import Reader
 from db_plugins.models import Limits, describe
-from db_plugins.nodes import Always, And, Arithmetic, Column, Compare, In, IsNull, Or, Value, negate
+from db_plugins.nodes import Always, And, Arithmetic, Column, Compare, In, IsNull, Or, Value, Wild, negate
+from db_plugins.patterns import prefix_bounds
 
 F = describe(Item).by_name
 
@@ -234,3 +235,24 @@ def test_every_combination_means_what_sqlite_says(reader: Reader) -> None:
             assert not {r["id"] for r in rows if evaluate(negate(node), r)} & expected
     assert len(filters) > 400
     assert sqlite3.sqlite_version
+
+
+@pytest.mark.parametrize(
+    ("prefix", "beyond"),
+    [
+        ("a", "b"),
+        ("az", "a{"),
+        ("\ud7ff", "\ue000"),
+        ("a\U0010ffff", "b"),
+        ("\U0010ffff\U0010ffff", None),
+        ("\uffff", "\U00010000"),
+    ],
+)
+def test_the_texts_with_a_prefix_lie_between_two_texts(prefix: str, beyond: str | None) -> None:
+    assert prefix_bounds((prefix, Wild.ANY, "x")) == (prefix, beyond)
+    assert beyond is None or f"{prefix}\U0010ffff" * 3 < beyond
+
+
+def test_a_pattern_without_a_prefix_has_no_bounds() -> None:
+    assert prefix_bounds(()) is None
+    assert prefix_bounds((Wild.ONE, "a")) is None

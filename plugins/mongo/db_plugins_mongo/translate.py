@@ -34,10 +34,11 @@ from db_plugins.nodes import (
     Operand,
     Or,
     Value,
+    Wild,
     all_of,
     fields_of,
 )
-from db_plugins.patterns import ascii_regex, literal_regex
+from db_plugins.patterns import ascii_regex, literal_regex, prefix_bounds
 from db_plugins.spec import Order
 
 from .codec import encode, encode_number, path_of
@@ -189,7 +190,12 @@ class Translator:
         matched: Filter = {"$regex": text, "$options": "s"}
         if node.negated:
             return {path: {"$not": matched, "$ne": None}}
-        return {path: matched}
+        bounds = prefix_bounds(node.pattern) if node.fold is None else None
+        if bounds is None:
+            return {path: matched}
+        # Bounds that any index serves; for a prefix and nothing more they say it all.
+        within = {"$gte": bounds[0]} if bounds[1] is None else {"$gte": bounds[0], "$lt": bounds[1]}
+        return {path: within if node.pattern[1:] == (Wild.ANY,) else {**within, **matched}}
 
     def _is_null(self, node: IsNull) -> Filter:
         column = node.operand.field if isinstance(node.operand, Column) else None

@@ -42,7 +42,17 @@ PATH_FORMS: list[tuple[Node, dict[str, Any]]] = [
     (In(column("small"), (1, 2), field("small"), negated=True), {"small": {"$nin": [1, 2, None]}}),
     (IsNull(column("label")), {"label": {"$eq": None}}),
     (IsNull(column("label"), negated=True), {"label": {"$ne": None}}),
-    (Like(column("name"), ("Ve", Wild.ANY)), {"star_name": {"$regex": r"\AVe.*\z", "$options": "s"}}),
+    (Like(column("name"), ("Ve", Wild.ANY)), {"star_name": {"$gte": "Ve", "$lt": "Vf"}}),
+    (Like(column("name"), ("\U0010ffff", Wild.ANY)), {"star_name": {"$gte": "\U0010ffff"}}),
+    (
+        Like(column("name"), ("Ve", Wild.ANY, "a")),
+        {"star_name": {"$gte": "Ve", "$lt": "Vf", "$regex": r"\AVe.*a\z", "$options": "s"}},
+    ),
+    (Like(column("name"), (Wild.ANY, "a")), {"star_name": {"$regex": r"\A.*a\z", "$options": "s"}}),
+    (
+        Like(column("name"), ("Ve", Wild.ANY), "ascii"),
+        {"star_name": {"$regex": r"\A[vV][eE].*\z", "$options": "s"}},
+    ),
     (
         Like(column("name"), (Wild.ONE, "a.b"), "ascii", negated=True),
         {"star_name": {"$not": {"$regex": r"\A.[aA]\.[bB]\z", "$options": "s"}, "$ne": None}},

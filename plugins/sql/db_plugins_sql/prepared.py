@@ -12,6 +12,7 @@ types, the dialect.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import sqlalchemy as sa
@@ -29,7 +30,7 @@ __all__ = ["Preparations", "Prepared", "Statement"]
 Row = tuple[Any, ...]
 Convert = Callable[[Any], Any]
 
-#: Shapes that are kept. A program that makes more (a filter builder) begins again.
+#: Shapes that are kept. In a program that makes more (a filter builder) the oldest goes.
 MOST_SHAPES = 1000
 
 
@@ -167,6 +168,7 @@ class Preparations:
         except NotKeptError:
             pass
         if len(self._made) >= MOST_SHAPES:
-            self._made.clear()
+            with suppress(RuntimeError, StopIteration):  # another thread was quicker
+                self._made.pop(next(iter(self._made)), None)
         self._made[shape] = made
         return made, values
