@@ -89,7 +89,13 @@ class Verbs(Connection):
     def rows(self, query: Compiled) -> list[tuple[Any, ...]]:
         find: Find = query.native
         with self._during("read", find.info):
-            documents = self._cursor(find, _FETCH_ALL).to_list()
+            if find.names_one and not (find.needs_pipeline or find.skip):
+                one = self._collection(find.info.store).find_one(
+                    find.filter, find.projection, session=self._session
+                )
+                documents = [] if one is None else [one]
+            else:
+                documents = self._cursor(find, _FETCH_ALL).to_list()
         return row_maker(find.info, query.spec.columns, find.names)(documents)
 
     def _cursor(self, find: Find, size: int) -> Any:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from db_plugins.config import Settings
 from db_plugins.engine import Capability, Compiled, Connection, Engine, QuerySpec
 from db_plugins.errors import EngineError, UnsupportedError, UnsupportedFilterError
 from db_plugins.joining import base_of
-from db_plugins.models import ModelInfo
+from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Always
 
 from .client import MongoSettings
@@ -160,7 +161,7 @@ class MongoEngine(MongoDatabases, Engine):
             names=names,
             translator=translator,
         )
-        return Compiled(spec, find, text=_text(find), read_only=True)
+        return Compiled(spec, find, read_only=True)
 
     def classify(self, exc: Exception) -> EngineError | None:
         """Our error, by the server's code or the driver's class."""
@@ -209,7 +210,12 @@ def _with_native(said: Filter, native: Iterable[Any]) -> Filter:
 
 
 def _projection(spec: QuerySpec) -> dict[str, int]:
-    wanted = {path_of(spec.model, field): 1 for field in spec.columns}
+    return _projected(spec.model, spec.columns)
+
+
+@lru_cache(maxsize=1024)
+def _projected(info: ModelInfo, columns: tuple[Field, ...]) -> dict[str, int]:
+    wanted = {path_of(info, field): 1 for field in columns}
     if not wanted:
         return {"_id": 1}
     return wanted if "_id" in wanted else {**wanted, "_id": 0}
