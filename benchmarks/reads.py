@@ -93,6 +93,12 @@ Core and the ORM take one connection and one Session for a round of calls; of db
 "objects" are its rows. The raw page by cursor is a keyset statement, in the order of an indexed price; a page with
 count is two statements on every side, of a table without a second index. SQLite's file is as `create_all` makes it,
 with write-ahead logging.
+
+What is not met, and why. *Page 1,000 ÷ page 1*: page 1 has no condition of a cursor; to check a cursor and to make its
+condition takes about 35 µs, which a statement of 70 µs shows. Core, which checks none, pays as much. *`get` on MongoDB*: of
+45 µs beyond PyMongo's 146, the projection and our own conversions take 8, the rest is the query, its filter and the
+object. *Pages with count on PostgreSQL* came out between 1.01 and 1.09 in five runs: what is added to milliseconds of the
+server is about 100 µs, less than those milliseconds vary.
 """
 
 
