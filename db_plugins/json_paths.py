@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -39,6 +40,13 @@ def json_path(column: Field, steps: tuple[Any, ...], kind: Kind) -> JsonPath:
                 f"{shown[:80]}: a key with quotes, backslashes or control characters has no path on every engine",
                 hint="filter by another key, or compare in Python",
             )
+    return _made(column, steps, kind)
+
+
+@lru_cache(maxsize=4096)
+def _made(column: Field, steps: tuple[str | int, ...], kind: Kind) -> JsonPath:
+    """The same path is the same object, so that a statement kept for it is found again."""
+    shown = column.label + "".join(f"[{step!r}]" for step in steps)
     field = dataclasses.replace(
         column,
         name=shown.partition(".")[2],

@@ -74,6 +74,16 @@ def test_patterns_lists_and_enums_are_encoded_anew_each_time(db: db_plugins.Data
     assert sum("json_each" in text for text in texts(db)) == 1, "a long list of any length is one value"
 
 
+def test_paths_into_json_and_calculations_share_their_statements(db: db_plugins.Database) -> None:
+    db.query(Item).filter(Item.id < 4).update({"extra": {"a": 1, "b": [2]}})
+    for n in (1, 2, 3):
+        found = (
+            db.query(Item).filter(Item.extra["a"].as_integer() == n, Item.count * 2 > n).order_by("id").all()
+        )
+        assert [i.id for i in found] == ([1, 2, 3] if n == 1 else [])
+    assert len(texts(db)) == 1
+
+
 def test_limit_and_offset_take_their_turn(db: db_plugins.Database) -> None:
     query = db.query(Item).order_by("-id")
     assert [i.id for i in query.limit(2).all()] == [10, 9]
