@@ -149,7 +149,7 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
         if preparations.is_possible:
             driver = connection.connection.dbapi_connection
             prepared, values = preparations.of(statement, driver)
-            cursor = self.engine.stream_cursor(driver)
+            cursor = None if prepared is None else self.engine.stream_cursor(driver)
             if prepared is not None and cursor is not None:
                 return Stream.by_driver(connection, cursor, prepared, values, batch)
         return Stream.by_sqlalchemy(connection, self._select(connection, statement), batch)
