@@ -10,7 +10,7 @@ A row here is a flat mapping ``{Field.path: value}`` and a row of a join is its 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -73,8 +73,7 @@ def base_of(spec: QuerySpec) -> tuple[QuerySpec, Node | None]:
     parts = list(spec.where.parts) if isinstance(spec.where, And) else [spec.where] if spec.where else []
     alone = [part for part in parts if _is_alone(part)]
     rest = [part for part in parts if not _is_alone(part)]
-    base = replace(
-        spec,
+    base = spec.but(
         columns=spec.model.fields,
         where=all_of(alone) if alone else None,
         order=_base_order(spec),

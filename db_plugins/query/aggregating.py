@@ -93,13 +93,13 @@ class AggregatingVerbs(BuildingVerbs[M]):
         read = tuple(_term(self._reader, label, term) for label, term in terms.items())
         _check_labels(read, grouping.columns)
         wanted = Aggregation(grouping.columns, read)
-        spec = replace(self._spec, grouping=None)
+        spec = self._spec.but(grouping=None)
         if grouping.columns:
             order = _order(wanted, grouping.order)
             wanted = replace(wanted, order=order, limit=spec.limit, offset=spec.offset)
-            spec = replace(spec, limit=None, offset=0)
+            spec = spec.but(limit=None, offset=0)
         elif spec.is_windowed:
-            spec = replace(spec, order=self._total_order())
+            spec = spec.but(order=self._total_order())
         rows = [dict(zip(wanted.names, row, strict=True)) for row in _run(self._runner, spec, wanted)]
         return rows if grouping.columns else rows[0]
 
@@ -251,7 +251,7 @@ def _run(runner: Runner, spec: QuerySpec, wanted: Aggregation) -> list[tuple[Any
         return []
     operands = [term.operand for term in wanted.terms if term.operand is not None]
     needed = dict.fromkeys((*wanted.groups, *(f for operand in operands for f in fields_of(operand))))
-    spec = replace(spec, columns=tuple(needed) or spec.model.key)
+    spec = spec.but(columns=tuple(needed) or spec.model.key)
     found = None if spec.is_windowed else _ask(runner, spec, wanted)
     if found is None:
         with runner.errors():
@@ -262,7 +262,7 @@ def _run(runner: Runner, spec: QuerySpec, wanted: Aggregation) -> list[tuple[Any
 
 def _ask(runner: Runner, spec: QuerySpec, wanted: Aggregation) -> Groups | None:
     """The engine's answer, or ``None`` if it leaves it to the core."""
-    query = runner.compiled(replace(spec, order=()))
+    query = runner.compiled(spec.but(order=()))
     if query is None:
         return None
     with runner.errors():

@@ -125,7 +125,7 @@ class BuildingVerbs(Generic[M]):
         spec = self._spec
         for term in relationships:
             made = add_join(spec, term, outer, self._reader.look_up)
-            spec = replace(spec, joins=(*spec.joins, made))
+            spec = spec.but(joins=(*spec.joins, made))
         return type(self)(self._active, self._reader.within(spec.joins), spec)
 
     # -- for the other verbs ---------------------------------------------------------------------------------------
