@@ -16,7 +16,7 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .aggregates import Aggregation, Groups
 from .config import Settings
@@ -98,10 +98,16 @@ class Compiled:
 
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """What an insert does with a row whose ``key`` is there already: ``"ignore"`` it, or ``"update"`` these columns."""
+    """What an insert does with a row whose ``key``, a unique key of the model, is there already.
 
-    action: str
+    ``"ignore"`` leaves the stored row as it is. ``"update"`` sets ``columns`` to what the new row holds in them, and
+    ``update`` to what its operands give for the stored row; one of the two is not empty. A row that clashes with
+    *another* unique key is a DuplicateKeyError under both.
+    """
+
+    action: Literal["ignore", "update"]
     key: tuple[Field, ...]
+    columns: tuple[Field, ...] = ()
     update: Mapping[Field, Operand] = field(default_factory=dict)
 
 
@@ -261,11 +267,30 @@ class Connection(ABC):
 
         Number the model's numbered key when it is not in ``given``, and move the numbering past keys that are. With
         ``returning`` the result's ``rows`` are the stored rows, in the order given.
+
+        With ``conflict`` each row is one atomic step, whatever others write at the same moment, and the result says how
+        many were inserted, updated and ignored. All of ``conflict.key`` is in ``given``, no two rows have the same key,
+        and none has None in it. ``returning`` then comes with one row only, and an ignored one may be left out of
+        ``rows``.
         """
 
     @abstractmethod
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
         """Set these columns in the query's rows; returns the rows that matched. Never called with a residual."""
+
+    def update_each(
+        self,
+        model: ModelInfo,
+        key: tuple[Field, ...],
+        columns: tuple[Field, ...],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> int | None:
+        """Set ``columns`` in the rows that ``key``, a unique key of the model, names; returns the rows that were there.
+
+        A row holds the values of ``key``, then those of ``columns``; no two have the same key, and none has None in it.
+        All or nothing where TRANSACTIONS is claimed. ``None`` leaves it to the core, which calls ``update`` for each.
+        """
+        return None
 
     @abstractmethod
     def delete(self, query: Compiled) -> int:

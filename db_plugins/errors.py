@@ -76,6 +76,8 @@ class DbPluginsError(Exception):
     """
 
     hint: str | None = None
+    #: Of a bulk write that is not all or nothing: how many rows of the call stay stored.
+    stored: int = 0
 
     def __init__(self, fact: str = "", *, hint: str | None = None) -> None:
         super().__init__(fact)
@@ -238,9 +240,6 @@ class IntegrityError(EngineError):
 
 class DuplicateKeyError(IntegrityError):
     """A row with this unique key is already there."""
-
-    #: With ``atomic=False`` or an engine without transactions: how many rows of the call stay stored.
-    stored: int = 0
 
 
 class NotNullError(IntegrityError):
