@@ -9,7 +9,7 @@ Each has a base rule that raises, so that nothing unknown can be dropped silentl
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -23,6 +23,7 @@ from sqlalchemy.sql.elements import (
 from .elements import element_of, shown
 from .errors import InvalidValueError, UnsupportedFilterError
 from .models import Field, Kind, Limits, ModelInfo, describe, make_checker
+from .models.columns import make_column_checker
 from .nodes import (
     Arithmetic,
     Column,
@@ -61,6 +62,9 @@ class Reader:
     scopes: Mapping[Any, ModelInfo] = field(default_factory=dict)
     _checkers: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
     _literals: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
+    _columns: dict[Field, Callable[[Sequence[Any]], tuple[Sequence[Any], bool]]] = field(default_factory=dict)
+    #: What others have worked out for this model and engine.
+    memo: dict[Any, Any] = field(default_factory=dict)
 
     @cached_property
     def everything(self) -> QuerySpec:
@@ -159,6 +163,13 @@ class Reader:
         if column not in self._checkers:
             self._checkers[column] = make_checker(column, self.limits)
         return self._checkers[column](value)
+
+    def check_column(self, column: Field, values: Sequence[Any]) -> tuple[Sequence[Any], bool]:
+        """Many values that are to be written; and whether one of them is None now."""
+        check = self._columns.get(column)
+        if check is None:
+            check = self._columns[column] = make_column_checker(column, self.limits)
+        return check(values)
 
     def literal(self, column: Field, value: Any) -> Any:
         """A value that a column is compared with."""

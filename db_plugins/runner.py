@@ -6,7 +6,7 @@ The one place where a driver's exception becomes ours, and where a residual cond
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -223,6 +223,14 @@ class Runner:
         with self.errors():
             return self.connection.insert(info, given, rows, conflict, returning)
 
+    def update_each(
+        self, info: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
+    ) -> int | None:
+        """Set ``columns`` in the rows that ``key`` names; ``None`` if the engine has no way for many at once."""
+        self._need_write()
+        with self.errors():
+            return self.connection.update_each(info, key, columns, rows)
+
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
         """Set columns of the spec's rows; how many matched."""
         return self._write(spec, lambda connection, query: connection.update(query, values))
@@ -276,6 +284,13 @@ class Runner:
                 return query
         return self.engine.compile(spec.but(where=among, native=()))
 
+    def need_transactions(self) -> None:
+        """Refuse what must be all or nothing on an engine that cannot promise it."""
+        if Capability.TRANSACTIONS not in self.engine.capabilities:
+            raise UnsupportedOperationError(
+                f"{self.engine.name} has no transactions", hint="use an engine that claims TRANSACTIONS"
+            )
+
     @contextmanager
     def together(self) -> Iterator[Runner]:
         """A runner for the batches of one write: all or nothing where the engine has transactions."""
@@ -283,7 +298,8 @@ class Runner:
         if Capability.TRANSACTIONS not in claimed:
             yield self
         elif self.block is None or Capability.SAVEPOINTS in claimed:
-            with self.transaction("batch") as runner:
+            inner = self._begin_batch()
+            with nullcontext(self) if inner is None else self._bound_to(inner) as runner:
                 yield runner
         else:
             # They join the transaction; without a savepoint, half of them can only be undone with all of it.
@@ -302,6 +318,11 @@ class Runner:
         """A runner bound to a transaction (inside one: to a savepoint); committed at the end, undone on any error."""
         with self.errors():
             inner = self._begin(isolation, read_only)
+        with self._bound_to(inner) as runner:
+            yield runner
+
+    @contextmanager
+    def _bound_to(self, inner: TransactionConnection) -> Iterator[Runner]:
         block = Block()
         try:
             yield Runner(self.engine, lambda: inner, shared=self, block=block)
@@ -318,6 +339,16 @@ class Runner:
         finally:
             block.ended = True
             inner.close()
+
+    def _begin_batch(self) -> TransactionConnection | None:
+        """A transaction for one write; ``None`` on a deployment without any (``ping().missing``), which writes by batch."""
+        with self.errors():
+            try:
+                return self._begin("batch", read_only=False)
+            except UnsupportedOperationError:
+                if self.block is not None:
+                    raise
+                return None
 
     def _begin(self, isolation: str, read_only: bool) -> TransactionConnection:
         connection = self.connection

@@ -63,9 +63,12 @@ TYPE_KINDS: tuple[tuple[type[TypeEngine[Any]], Kind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """A Python-side default: a value, or a function without arguments that makes one."""
+    """A Python-side default: a value, or a function that makes one of what is known of the row.
+
+    ``is_constant``: it is the same for every row."""
 
     make: Callable[[Mapping[str, Any]], Any]
+    is_constant: bool = False
 
     @classmethod
     def of(cls, generator: Any) -> Default | None:
@@ -74,7 +77,7 @@ class Default:
             return None
         arg = generator.arg
         if generator.is_scalar:
-            return cls(lambda _row: arg)
+            return cls(lambda _row: arg, is_constant=True)
         # SQLAlchemy wraps every callable so that it takes one argument, its execution context.
         return cls(lambda row: arg(_DefaultContext(row)))
 
@@ -90,7 +93,7 @@ class Default:
         ):
             return None
         value = item.default
-        return cls(lambda _row: value)
+        return cls(lambda _row: value, is_constant=True)
 
 
 class _DefaultContext:

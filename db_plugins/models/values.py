@@ -20,7 +20,7 @@ from ..errors import EngineError, InvalidValueError, NotNullError, nearest
 from .fields import Field, Kind
 from .vectors import NotAVectorError, make_vector
 
-__all__ = ["Limits", "fit", "make_checker", "plain"]
+__all__ = ["Limits", "fit", "is_clean", "make_checker", "plain"]
 
 Checker = Callable[[Any], Any]
 
@@ -171,14 +171,21 @@ def _text(field: Field, _limits: Limits, _in_filter: bool) -> Checker:
             raise _refuse(field, value, " with a NUL character")
         if field.length is not None and len(value) > field.length:
             raise _refuse(field, value, f" with {len(value)} characters")
-        if not value.isascii() and _has_surrogate(value):
+        if _has_surrogate(value):
             raise _refuse(field, value, " with a lone surrogate", "decode the bytes with errors='strict'")
         return str(value)
 
     return check
 
 
+def is_clean(text: str) -> bool:
+    """Has it no character that some engine cannot hold?"""
+    return "\x00" not in text and not _has_surrogate(text)
+
+
 def _has_surrogate(value: str) -> bool:
+    if value.isascii():
+        return False
     try:
         value.encode()
     except UnicodeEncodeError:
@@ -291,7 +298,7 @@ def _json_value(field: Field, value: Any, limits: Limits, depth: int) -> Any:
     if value is None or kind is bool:
         return value
     if kind is str:
-        if "\x00" in value or (not value.isascii() and _has_surrogate(value)):
+        if not is_clean(value):
             raise _refuse(field, value, " with a NUL character or a lone surrogate")
         return value
     if kind is int:

@@ -4,16 +4,16 @@ from typing import TypeVar
 
 from ..spec import Order, QuerySpec
 from .aggregating import AggregatingVerbs
+from .bulk import BulkVerbs
 from .cursors import CursorPage
 from .pages import Pagination
-from .writing import WritingVerbs
 
 __all__ = ["BaseQuery", "CursorPage", "Order", "Pagination", "QuerySpec"]
 
 M = TypeVar("M")
 
 
-class BaseQuery(WritingVerbs[M], AggregatingVerbs[M]):
+class BaseQuery(BulkVerbs[M], AggregatingVerbs[M]):
     """All the verbs of a query, each written once over the few methods of an engine's Connection."""
 
     __slots__ = ()

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import chain, groupby, islice
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar, cast, overload
 
-from ..engine import BulkResult
 from ..errors import InvalidValueError, MissingFilterError, NotFoundError
 from ..models import Field
 from ..models.objects import changed_values, mark_stored
 from ..nodes import Operand, Value
-from ..runner import Runner
-from .pages import check_whole
-from .reading import MAX_BATCH, ReadingVerbs
+from .reading import ReadingVerbs
 from .rows import new_row, not_null, row_values
 
 __all__ = ["WritingVerbs"]
 
 M = TypeVar("M")
-NewRow = dict[Field, Any]
-
-#: Rows in one statement of bulk_insert.
-ROWS_AT_ONCE = 1000
 
 
 class WritingVerbs(ReadingVerbs[M]):
-    """``insert``, ``bulk_insert``, ``update``, ``delete``."""
+    """``insert``, ``update``, ``delete``."""
 
     __slots__ = ()
 
@@ -45,51 +37,6 @@ class WritingVerbs(ReadingVerbs[M]):
             return cast("M", row)
         made: M = self._runner.builder(self._info, fields)([stored])[0]
         return made
-
-    def bulk_insert(
-        self, rows: Iterable[Any], *, return_keys: bool = False, batch_size: int | None = None
-    ) -> BulkResult:
-        """Store many new rows, read lazily from any iterable; all or nothing where the engine has transactions.
-
-        ``batch_size`` is the number of rows in one statement, 1 to 1,000,000. With ``return_keys`` the result holds the primary keys in
-        the order given (a tuple for each composite key).
-        """
-        size = ROWS_AT_ONCE if batch_size is None else batch_size
-        check_whole("batch_size", size, 1, MAX_BATCH)
-        if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-            raise InvalidValueError(
-                f"bulk_insert takes an iterable of rows, not a value of type {type(rows).__name__}",
-                hint="insert() takes one row",
-            )
-        batches = self._batches(rows, size)
-        head = list(islice(batches, 2))
-        if len(head) < 2:
-            return self._insert_batches(self._runner, chain(head, batches), return_keys)
-        with self._runner.together() as runner:
-            return self._insert_batches(runner, chain(head, batches), return_keys)
-
-    def _batches(self, rows: Iterable[Any], size: int) -> Iterator[list[NewRow]]:
-        """Lists of at most ``size`` rows that give the same columns: the batches of one statement each."""
-        made = (new_row(self._reader, row) for row in rows)
-        for _columns, alike in groupby(made, key=tuple):
-            while batch := list(islice(alike, size)):
-                yield batch
-
-    def _insert_batches(
-        self, runner: Runner, batches: Iterable[list[NewRow]], return_keys: bool
-    ) -> BulkResult:
-        inserted = 0
-        keys: list[Any] = []
-        info = self._info
-        for batch in batches:
-            given = tuple(batch[0])
-            rows = [tuple(row.values()) for row in batch]
-            result = runner.insert(info, given, rows, None, info.key if return_keys else ())
-            inserted += len(rows)
-            if not return_keys:
-                continue
-            keys.extend(row[0] if len(info.key) == 1 else tuple(row) for row in result.rows)
-        return BulkResult(inserted=inserted, keys=tuple(keys))
 
     @overload
     def update(self, values: Mapping[str, Any], /, *, force: bool = False) -> int: ...
@@ -138,23 +85,36 @@ class WritingVerbs(ReadingVerbs[M]):
 
     def _changes(self, given: Mapping[str, Any]) -> dict[Field, Operand]:
         """The checked operands of an update, with the columns' ``onupdate``."""
-        changes: dict[Field, Operand] = {}
+        changes = self._operands(given)
+        return {**self._stamps(), **changes} if changes else changes
+
+    def _operands(self, given: Mapping[str, Any]) -> dict[Field, Operand]:
+        """What is to be set, checked: literals, and arithmetic on columns."""
+        operands: dict[Field, Operand] = {}
         for name, value in given.items():
             field = self._info.field(name)
-            if field.primary_key:
-                raise InvalidValueError(
-                    f"{field.label} is the primary key and cannot be updated",
-                    hint="insert a new row and delete this one",
-                )
+            self._refuse_key(field)
             operand = self._reader.assigned(field, value)
             if isinstance(operand, Value):
                 not_null(self._reader, field, operand.value)
-            changes[field] = operand
-        if changes:
-            for field in self._info.fields:
-                if field.onupdate is not None and field not in changes:
-                    changes[field] = Value(self._reader.check(field, field.onupdate.make({})), field)
-        return changes
+            operands[field] = operand
+        return operands
+
+    def _stamps(self) -> dict[Field, Operand]:
+        """What every update sets beside what it is given: the columns with ``onupdate``."""
+        return {
+            field: Value(self._reader.check(field, field.onupdate.make({})), field)
+            for field in self._info.fields
+            if field.onupdate is not None
+        }
+
+    @staticmethod
+    def _refuse_key(field: Field) -> None:
+        if field.primary_key:
+            raise InvalidValueError(
+                f"{field.label} is the primary key and cannot be updated",
+                hint="insert a new row and delete this one",
+            )
 
     @overload
     def delete(self, *, force: bool = False) -> int: ...

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,7 +36,7 @@ from ..evaluation import compute, evaluate, sort_rows
 from ..hookspecs import hookimpl
 from ..models import Field, Kind, ModelInfo, Unique
 from ..models.values import fit
-from ..nodes import Operand
+from ..nodes import Operand, Value
 from ..spec import QuerySpec
 
 __all__ = ["MemoryConnection", "MemoryEngine", "MemoryTransaction", "dbp_register_engine"]
@@ -131,12 +131,25 @@ class MemoryConnection(Connection, SupportsStorage, SupportsTransactions):
         with self.lock:
             table = self._table(model)
             changed = _Table(dict(table.rows), table.last)
-            new = [self._complete(changed, model, given, row) for row in rows]
-            _put(changed.rows, model, new)
+            there = {} if conflict is None else _by(conflict.key, table.rows.values())
+            new: list[Stored] = []
+            updated: list[Stored] = []
+            ignored = 0
+            for row in rows:
+                values = dict(zip(given, row, strict=True))
+                met = there.get(tuple([values[f] for f in conflict.key])) if conflict is not None else None
+                if met is None:
+                    new.append(self._complete(changed, model, given, row))
+                elif conflict is not None and conflict.action == "update":
+                    del changed.rows[_key(model, met)]
+                    given_values = {f: Value(values[f], f) for f in conflict.columns}
+                    updated.append(_changed(model, met, {**given_values, **conflict.update}))
+                else:
+                    ignored += 1
+            _put(changed.rows, model, [*new, *updated])
             table.rows, table.last = changed.rows, changed.last
-        return BulkResult(
-            inserted=len(new), rows=[_values(row, returning) for row in new] if returning else ()
-        )
+        stored = [_values(row, returning) for row in (*new, *updated)] if returning else ()
+        return BulkResult(len(new), len(updated), ignored, rows=stored)
 
     @staticmethod
     def _complete(table: _Table, model: ModelInfo, given: tuple[Field, ...], values: Row) -> Stored:
@@ -251,6 +264,11 @@ _COPIES: dict[Kind, Callable[[Any], Any]] = {Kind.JSON: copy.deepcopy, Kind.VECT
 
 def _key(info: ModelInfo, row: Stored) -> Row:
     return tuple([row.get(f.column) for f in info.key])
+
+
+def _by(fields: Sequence[Field], rows: Iterable[Stored]) -> dict[Row, Stored]:
+    """The rows by the values of a unique key; one with NULL in it meets nobody."""
+    return {tuple([row.get(f.column) for f in fields]): row for row in rows}
 
 
 def _changed(info: ModelInfo, row: Stored, values: Mapping[Field, Operand]) -> Stored:

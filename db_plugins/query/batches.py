@@ -1,0 +1,318 @@
+"""Rows of every sort become batches: tuples of checked values, all of the same columns.
+
+    rows ── chunks of so many ── groups that name the same attributes ── columns, each checked as a whole ── Batch
+
+What a list of names asks for (which columns, which defaults, what is missing) is found out once: ``NewRows`` for rows that
+are to be stored, ``Changes`` for rows that are to be changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, groupby, islice, repeat
+from operator import itemgetter
+from typing import Any
+
+from sqlalchemy.sql.elements import ClauseElement
+
+from ..errors import InvalidValueError, NotNullError
+from ..expressions import Reader
+from ..models import Default, Field
+from .rows import not_null, row_values
+
+__all__ = ["Batch", "Changes", "NewRows", "changes", "new_rows"]
+
+Row = tuple[Any, ...]
+Values = Sequence[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Rows whose values are in the order of ``given``. The caller gave those of ``named``; the others are defaults.
+
+    ``is_calculated``: some values of a change are expressions, still unread."""
+
+    given: tuple[Field, ...]
+    named: frozenset[Field]
+    rows: list[Row]
+    is_calculated: bool = False
+
+
+def new_rows(reader: Reader, rows: Iterable[Any], size: int) -> Iterator[Batch]:
+    """Whole new rows, defaults filled in, in batches of at most ``size``; neighbours of the same columns share one."""
+    start = 1
+    for chunk in _chunks(rows, size):
+        made = [
+            batch
+            for names, group, first in _groups(reader, chunk, start)
+            for batch in NewRows.of(reader, names).batches(group, first)
+        ]
+        for (given, named), alike in groupby(made, key=lambda batch: (batch.given, batch.named)):
+            yield Batch(given, named, list(chain.from_iterable(batch.rows for batch in alike)))
+        start += len(chunk)
+
+
+def changes(reader: Reader, key: tuple[Field, ...], rows: Iterable[Any], size: int) -> Iterator[Batch]:
+    """What is to change in rows that are there, in batches of at most ``size``; ``given`` begins with the key."""
+    start = 1
+    for chunk in _chunks(rows, size):
+        for names, group, first in _groups(reader, chunk, start):
+            yield Changes.of(reader, names, key).batch(group, first)
+        start += len(chunk)
+
+
+# -- chunks and groups -------------------------------------------------------------------------------------------------
+
+
+def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    source = iter(rows)
+    while chunk := list(islice(source, size)):
+        yield chunk
+
+
+#: The names that rows give, sorted as in the first of them, and the rows as mappings, with the number of the first.
+Group = tuple[tuple[str, ...], list[Any], int]
+
+
+def _groups(reader: Reader, chunk: list[Any], start: int) -> Iterator[Group]:
+    """Rows beside each other that name the same attributes."""
+    if set(map(type, chunk)) == {dict}:
+        names = tuple(chunk[0])
+        if set(map(len, chunk)) == {len(names)} and all(map(set(names).issuperset, chunk)):
+            yield names, chunk, start
+            return
+    info = reader.model
+    rows = [_numbered_row(info, row, number) for number, row in enumerate(chunk, start)]
+    for _names, alike in groupby(rows, key=frozenset):
+        group = list(alike)
+        yield tuple(group[0]), group, start
+        start += len(group)
+
+
+def _numbered_row(info: Any, row: Any, number: int) -> Mapping[str, Any]:
+    try:
+        return row_values(info, row)
+    except InvalidValueError as error:
+        raise _of_row(error, number) from None
+
+
+def _of_row(error: Any, number: int) -> Any:
+    """The error, saying which of the rows it is about."""
+    error.args = (f"{error.fact} (row {number} of those given)",)
+    return error
+
+
+# -- columns -----------------------------------------------------------------------------------------------------------
+
+
+def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Row]:
+    """The values of these names, as a tuple."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    if not names:
+        return lambda _row: ()
+    name = names[0]
+    return lambda row: (row[name],)
+
+
+def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values:
+    """The values as engines get them; the error for one that does not fit says in which row it is."""
+    try:
+        checked, has_none = reader.check_column(field, values)
+    except InvalidValueError:
+        for number, value in enumerate(values, first):
+            try:
+                reader.check(field, value)
+            except InvalidValueError as error:
+                raise _of_row(error, number) from None
+        raise
+    if has_none and not field.nullable:
+        try:
+            not_null(reader, field, None)
+        except NotNullError as error:
+            at = next(n for n, value in enumerate(checked, first) if value is None)
+            raise _of_row(error, at) from None
+    return checked
+
+
+def _refuse_unknown(reader: Reader, names: Iterable[str], first: int) -> None:
+    for name in names:
+        try:
+            reader.model.field(name)
+        except InvalidValueError as error:
+            raise _of_row(error, first) from None
+
+
+# -- rows that are to be stored ----------------------------------------------------------------------------------------
+
+
+class NewRows:
+    """What is to be done with new rows that give these attributes."""
+
+    def __init__(self, reader: Reader, names: frozenset[str]) -> None:
+        info = reader.model
+        self.reader = reader
+        self.names = names
+        self.fields = tuple(f for f in info.fields if f.name in names)
+        self.named = frozenset(self.fields)
+        self.pick = _picker([f.name for f in self.fields])
+        self.numbered_at = next((n for n, f in enumerate(self.fields) if f.numbered), None)
+        #: Defaults, in the order of the columns, for one may ask for those before it.
+        self.defaults: list[tuple[Field, Default]] = [
+            (f, f.default) for f in info.fields if f.default is not None and f not in self.named
+        ]
+        #: What all of these rows have.
+        self.constants: dict[Field, Any] = {}
+        absent = self.named.union(f for f, _ in self.defaults)
+        if info.discriminator is not None and info.mapper.polymorphic_identity is not None:
+            if info.discriminator not in absent:
+                self.constants[info.discriminator] = info.mapper.polymorphic_identity
+            absent = absent | {info.discriminator}
+        self.missing = next((f for f in info.fields if f not in absent and f.required), None)
+        for field in info.fields:
+            if field not in absent and field.nullable and not field.server_default:
+                self.constants[field] = None
+        whole = absent | self.constants.keys()
+        self.given = tuple(f for f in info.fields if f in whole)
+        self.is_plain = self.given == self.fields
+
+    @classmethod
+    def of(cls, reader: Reader, names: tuple[str, ...]) -> NewRows:
+        """The one for these names, which the reader keeps: found by their order, or else by what they are."""
+        known: NewRows | None = reader.memo.get((cls, names))
+        if known is None:
+            unordered = frozenset(names)
+            known = reader.memo.get((cls, unordered)) or cls(reader, unordered)
+            reader.memo[cls, unordered] = reader.memo[cls, names] = known
+        return known
+
+    def batches(self, group: Sequence[Mapping[str, Any]], first: int) -> Iterator[Batch]:
+        """The rows as a batch; as several where some leave their number out by giving None."""
+        if len(self.fields) < len(self.names):
+            _refuse_unknown(self.reader, self.names, first)
+        if self.missing is not None:
+            raise _of_row(
+                NotNullError(
+                    f"{self.missing.label} is required and was not given",
+                    attributes=(self.missing.name,),
+                    engine=self.reader.engine,
+                ),
+                first,
+            )
+        rows = list(map(self.pick, group))
+        at = self.numbered_at
+        if at is not None and None in map(itemgetter(at), rows):
+            name = self.fields[at].name
+            for unnumbered, alike in groupby(group, key=lambda row: row[name] is None):
+                part = list(alike)
+                if unnumbered:
+                    fewer = [{n: v for n, v in row.items() if n != name} for row in part]
+                    yield from NewRows.of(self.reader, tuple(fewer[0])).batches(fewer, first)
+                else:
+                    yield self._batch(list(map(self.pick, part)), first)
+                first += len(part)
+            return
+        yield self._batch(rows, first)
+
+    def _batch(self, rows: list[Row], first: int) -> Batch:
+        columns = list(zip(*rows, strict=True))
+        checked = [
+            _checked(self.reader, f, column, first) for f, column in zip(self.fields, columns, strict=True)
+        ]
+        if self.is_plain and all(map(_is, checked, columns)):
+            return Batch(self.given, self.named, rows)
+        known = dict(zip(self.fields, checked, strict=True))
+        for field, default in self.defaults:
+            known[field] = self._made(field, default, known, len(rows), first)
+        for field, value in self.constants.items():
+            known[field] = tuple(repeat(value, len(rows)))
+        if not known:
+            return Batch((), self.named, rows)
+        return Batch(self.given, self.named, list(zip(*[known[f] for f in self.given], strict=True)))
+
+    def _made(
+        self, field: Field, default: Default, known: Mapping[Field, Values], count: int, first: int
+    ) -> Values:
+        if default.is_constant:
+            return tuple(repeat(_checked(self.reader, field, [default.make({})], first)[0], count))
+        names = [f.name for f in known]
+        rows = zip(*known.values(), strict=True) if known else repeat((), count)
+        made = [default.make(dict(zip(names, row, strict=True))) for row in rows]
+        return _checked(self.reader, field, made, first)
+
+
+def _is(one: object, other: object) -> bool:
+    return one is other
+
+
+# -- rows that are to be changed ---------------------------------------------------------------------------------------
+
+
+class Changes:
+    """What is to be done with rows that give these attributes, the key among them."""
+
+    def __init__(self, reader: Reader, names: tuple[str, ...], key: tuple[Field, ...]) -> None:
+        info = reader.model
+        self.reader = reader
+        self.key = key
+        self.absent = next((f for f in key if f.name not in names), None)
+        fields = {info.field(name) for name in names}
+        for field in info.key:
+            if field in fields and field not in key:
+                raise InvalidValueError(
+                    f"{field.label} is the primary key and cannot be updated",
+                    hint="leave it out, or let key= name it",
+                )
+        self.columns = tuple(f for f in info.fields if f in fields and f not in key)
+        self.fields = (*key, *self.columns)
+        self.pick = _picker([f.name for f in self.fields])
+        stamped = self.columns or ()
+        self.onupdate = tuple(
+            f for f in info.fields if f.onupdate is not None and f not in fields and stamped
+        )
+
+    @classmethod
+    def of(cls, reader: Reader, names: tuple[str, ...], key: tuple[Field, ...]) -> Changes:
+        known: Changes | None = reader.memo.get((cls, names, key))
+        if known is None:
+            known = reader.memo[cls, names, key] = cls(reader, names, key)
+        return known
+
+    def batch(self, group: list[Mapping[str, Any]], first: int) -> Batch:
+        """The rows, checked. A cell that is an expression stays one, for ``Reader.assigned`` to read."""
+        if self.absent is not None:
+            names = ", ".join(f.name for f in self.key)
+            raise _of_row(
+                InvalidValueError(
+                    f"{self.absent.label} is missing: rows are found by ({names})",
+                    hint="each row holds its key, and what changes",
+                ),
+                first,
+            )
+        rows = list(map(self.pick, group))
+        reader = self.reader
+        columns: list[Values] = []
+        is_calculated = False
+        cells: Iterable[Values] = zip(*rows, strict=True)
+        for field, column in zip(self.fields, cells, strict=True):
+            if field in self.key:
+                column = _checked(reader, field, column, first)
+                if None in column:
+                    number = first + column.index(None)
+                    raise _of_row(InvalidValueError(f"{field.label} is a key and cannot be None"), number)
+            elif any(map(_is_expression, set(map(type, column)))):
+                is_calculated = True
+            else:
+                column = _checked(reader, field, column, first)
+            columns.append(column)
+        for field in self.onupdate:
+            assert field.onupdate is not None
+            value = reader.check(field, field.onupdate.make({}))
+            columns.append(tuple(repeat(value, len(rows))))
+        given = (*self.fields, *self.onupdate)
+        return Batch(given, frozenset(self.fields), list(zip(*columns, strict=True)), is_calculated)
+
+
+def _is_expression(kind: type) -> bool:
+    return issubclass(kind, ClauseElement) or hasattr(kind, "__clause_element__")

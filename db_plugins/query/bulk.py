@@ -1,0 +1,343 @@
+"""Many rows at once, and rows that may be there already: ``bulk_insert``, ``bulk_update``, ``upsert``, ``get_or_create``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from itertools import chain, islice
+from typing import Any, Literal, TypeVar, cast
+
+from ..engine import BulkResult, Conflict
+from ..errors import (
+    ConflictError,
+    DbPluginsError,
+    DuplicateKeyError,
+    InvalidValueError,
+    UnsupportedOperationError,
+)
+from ..joining import among
+from ..joining import parts_of as in_parts
+from ..models import Field
+from ..models.objects import mark_stored
+from ..nodes import all_of
+from ..runner import Runner
+from ..spec import QuerySpec
+from .batches import Batch, changes, new_rows
+from .conflicts import Rule, distinct, key_picker, keys_of, parts_of, unique_key
+from .pages import check_whole
+from .reading import MAX_BATCH
+from .rows import new_row, row_values
+from .writing import WritingVerbs
+
+__all__ = ["BulkVerbs"]
+
+M = TypeVar("M")
+Row = tuple[Any, ...]
+
+#: Rows in one statement, unless ``batch_size`` says otherwise.
+ROWS_AT_ONCE = 1000
+#: How often a row is looked for that an insert has met and that is gone again when it is read.
+ATTEMPTS = 10
+
+
+class BulkVerbs(WritingVerbs[M]):
+    """The verbs that write many rows, and those that ask whether a row is there in the same step."""
+
+    __slots__ = ()
+
+    def bulk_insert(
+        self,
+        rows: Iterable[Any],
+        *,
+        on_conflict: Literal["error", "ignore", "update"] = "error",
+        key: Any = None,
+        update: Any = None,
+        atomic: bool | None = None,
+        return_keys: bool = False,
+        batch_size: int | None = None,
+    ) -> BulkResult:
+        """Store many new rows, read lazily from any iterable; all or nothing where the engine has transactions.
+
+        ``on_conflict`` says what becomes of a row whose ``key`` (a column or several, the primary key unless given; it
+        must be unique) is stored already: ``"error"``; ``"ignore"``, it stays as it is; ``"update"``, it gets the columns
+        that the new row names, and those with ``onupdate``. ``update`` narrows them (``["mag"]``) or says what to set
+        instead (``{"hits": M.hits + 1}``). The same key twice: the last wins for an update, the first for ignore. A clash
+        on another unique key is always DuplicateKeyError.
+
+        ``atomic=True`` demands all or nothing, and raises UnsupportedOperationError on engines without transactions;
+        ``False`` commits batch by batch, and an error's ``stored`` counts the rows that stay. ``batch_size`` is the number
+        of rows in one statement, 1 to 1,000,000. With ``return_keys`` the result holds the primary keys in the order
+        given (a tuple for each composite key).
+
+            db.query(Star).bulk_insert(rows, on_conflict="update", key="name")
+        """
+        rule = self._rule(on_conflict, key, update)
+        batches = new_rows(self._reader, _rows(rows, "bulk_insert"), _size(batch_size))
+        insertion = _Insertion(self, rule, return_keys)
+        self._write_batches(batches, insertion, atomic)
+        return insertion.result()
+
+    def bulk_update(self, rows: Iterable[Any], *, key: Any = None, batch_size: int | None = None) -> int:
+        """Change many rows, each found by its ``key`` (the primary key unless given; it must be unique).
+
+        ``rows`` are mappings (or Pydantic models) of the key and what changes, read lazily; values may be arithmetic on
+        columns. Returns how many were there. All or nothing where the engine has transactions.
+
+            db.query(Star).bulk_update([{"id": 1, "mag": 0.5}, {"id": 2, "mag": None}])
+        """
+        chosen = self._unique_key(key)
+        batches = changes(self._reader, chosen, _rows(rows, "bulk_update"), _size(batch_size))
+        alteration = _Alteration(self, chosen)
+        self._write_batches(batches, alteration, None)
+        return alteration.matched
+
+    def upsert(self, row: Any, *, key: Any = None) -> M:
+        """Store a row, or where its ``key`` is there already change that row: one atomic step.
+
+        ``row`` as in ``insert``. A change writes only what the row names, and ``onupdate``. Returns the row as it is
+        stored. Raises InvalidValueError unless the row holds all of ``key`` (the primary key unless given).
+
+            star = db.query(Star).upsert({"name": "Vega", "mag": 0.03}, key="name")
+        """
+        chosen = self._unique_key(key)
+        named = frozenset(self._info.field(name) for name in row_values(self._info, row))
+        values = new_row(self._reader, row)
+        self._need_key(chosen, values)
+        batch = Batch(tuple(values), named, [tuple(values.values())])
+        conflict = Rule("update", chosen).conflict(self._info, batch, self._stamps())
+        stored, _ = self._store_or_find(batch, conflict)
+        fields = self._info.fields
+        if isinstance(row, self._info.cls):
+            mark_stored(self._info, row, [f.name for f in fields], stored)
+            return cast("M", row)
+        return cast("M", self._runner.builder(self._info, fields)([stored])[0])
+
+    def get_or_create(self, filter_by: Mapping[str, Any], /, **defaults: Any) -> tuple[M, bool]:
+        """The object that ``filter_by`` finds, or else one made of it and ``defaults``; and whether it was made.
+
+        ``filter_by`` must hold the primary key or a unique key: of any number of callers at the same moment exactly one
+        makes the row. Raises InvalidValueError without such a key, DuplicateKeyError if the row clashes with another.
+
+            star, is_new = db.query(Star).get_or_create({"name": "Vega"}, mag=0.03)
+        """
+        if not isinstance(filter_by, Mapping):
+            raise InvalidValueError(
+                f"get_or_create takes a mapping of what to find, not a value of type {type(filter_by).__name__}",
+                hint='get_or_create({"name": "Vega"}, mag=0.03)',
+            )
+        if twice := next((name for name in defaults if name in filter_by), None):
+            raise InvalidValueError(f"{self._info.name}.{twice} is both looked for and a default")
+        self._refuse_window("get_or_create")
+        if self._spec.is_filtered:
+            raise UnsupportedOperationError(
+                "get_or_create takes no filter beside what it looks for", hint="db.query(M).get_or_create(…)"
+            )
+        fields = {self._info.field(name): value for name, value in filter_by.items()}
+        chosen = next((u.fields for u in self._info.uniques if fields.keys() >= set(u.fields)), None)
+        if chosen is None or any(fields[f] is None for f in chosen):
+            raise InvalidValueError(
+                f"get_or_create needs a unique key of {self._info.name} in what it looks for, without None",
+                hint=f"it has {keys_of(self._info)}",
+            )
+        wanted = all_of([self._reader.equals(name, value) for name, value in filter_by.items()])
+        where = self._reader.everything.and_where(wanted)
+        found = self._spec.but(where=where, order=(), limit=None, offset=0)
+        rows = self._runner.rows(found)
+        if rows:
+            return self._build(rows)[0], False
+        values = new_row(self._reader, {**filter_by, **defaults})
+        batch = Batch(tuple(values), frozenset(values), [tuple(values.values())])
+        stored, is_new = self._store_or_find(batch, Conflict("ignore", chosen), found)
+        return self._build([stored])[0], is_new
+
+    # -- what they share -------------------------------------------------------------------------------------------
+
+    def _unique_key(self, key: Any) -> tuple[Field, ...]:
+        if key is None:
+            return self._info.key
+        parts = list(key) if isinstance(key, (list, tuple)) else [key]
+        return unique_key(self._info, [self._reader.column(part) for part in parts])
+
+    def _need_key(self, key: tuple[Field, ...], values: Mapping[Field, Any]) -> None:
+        for field in key:
+            if values.get(field) is None:
+                raise InvalidValueError(
+                    f"{field.label} is missing: it is the key by which the row is found",
+                    hint=f"give it, or choose another key: {keys_of(self._info)}",
+                )
+
+    def _rule(self, on_conflict: str, key: Any, update: Any) -> Rule | None:
+        if on_conflict not in ("error", "ignore", "update"):
+            raise InvalidValueError(
+                f"on_conflict cannot be {on_conflict!r}", hint='it is "error", "ignore" or "update"'
+            )
+        if update is not None and on_conflict != "update":
+            raise InvalidValueError('update= says what on_conflict="update" writes', hint="give that too")
+        if on_conflict == "error":
+            if key is not None:
+                raise InvalidValueError(
+                    "key= says by what rows conflict", hint='give on_conflict="update" too'
+                )
+            return None
+        chosen = self._unique_key(key)
+        if isinstance(update, Mapping):
+            return Rule(on_conflict, chosen, frozenset(), self._operands(update))
+        if update is None:
+            return Rule(on_conflict, chosen)
+        names = update if isinstance(update, (list, tuple, set, frozenset)) else [update]
+        only = frozenset(self._reader.column(name) for name in names)
+        for field in only:
+            self._refuse_key(field)
+        return Rule(on_conflict, chosen, only)
+
+    def _write_batches(
+        self, batches: Iterator[Batch], write: Callable[[Runner, Batch], int], atomic: bool | None
+    ) -> None:
+        """Write batch by batch, in one transaction unless ``atomic`` is False or one statement is all."""
+        runner = self._runner
+        if atomic is True:
+            runner.need_transactions()
+        head = list(islice(batches, 2))
+        scope: AbstractContextManager[Runner]
+        if atomic is False or (len(head) < 2 and not (atomic and head and len(head[0].rows) > 1)):
+            scope = nullcontext(runner)
+        else:
+            scope = runner.together() if atomic is None else runner.transaction("batch")
+        stored = 0
+        with scope as inner:
+            stays = inner is runner and runner.block is None
+            try:
+                for batch in chain(head, batches):
+                    stored += write(inner, batch)
+            except DbPluginsError as error:
+                error.stored = stored + error.stored if stays else 0
+                raise
+
+    def _store_or_find(
+        self, batch: Batch, conflict: Conflict, found: QuerySpec | None = None
+    ) -> tuple[Row, bool]:
+        """Insert one row, or meet the one that is there: that row, and whether it is new."""
+        info, fields = self._info, self._info.fields
+        key = key_picker(batch.given, conflict.key)(batch.rows[0])
+        same_key = QuerySpec(info, fields, where=among(conflict.key, [key]))
+        for _ in range(ATTEMPTS):
+            result = self._runner.insert(info, batch.given, batch.rows, conflict, fields)
+            if result.rows and (found is None or result.inserted):
+                return result.rows[0], bool(result.inserted)
+            if rows := self._runner.rows(same_key if found is None else found):
+                return rows[0], False
+            if found is not None and self._runner.count(same_key):
+                names = tuple(f.name for f in conflict.key)
+                with self._runner.errors():
+                    raise DuplicateKeyError(
+                        f"a {info.name} with the same {', '.join(names)} is there, and differs in what was looked for",
+                        attributes=names,
+                    )
+        with self._runner.errors():
+            raise ConflictError(
+                f"a {info.name} with the same key is there, and this transaction cannot see it",
+                hint="run it again: run_transaction() does",
+            )
+
+
+class _Insertion:
+    """Writes the batches of a ``bulk_insert`` and counts."""
+
+    def __init__(self, query: BulkVerbs[Any], rule: Rule | None, return_keys: bool) -> None:
+        self.info = query._info
+        self.rule = rule
+        self.stamps = query._stamps() if rule is not None and rule.action == "update" else {}
+        self.return_keys = return_keys
+        self.inserted = self.updated = self.ignored = 0
+        self.keys: list[Any] = []
+
+    def __call__(self, runner: Runner, batch: Batch) -> int:
+        if self.rule is None:
+            self.keys.extend(self._insert(runner, batch, batch.rows))
+            return len(batch.rows)
+        conflict = self.rule.conflict(self.info, batch, self.stamps)
+        unkeyed: list[Row] = []
+        for part in parts_of(batch, conflict):
+            if part.conflict is None:
+                unkeyed.extend(self._insert(runner, batch, part.rows))
+                continue
+            result = runner.insert(self.info, batch.given, part.rows, conflict, ())
+            met = result.ignored + result.updated + part.again
+            self.inserted += result.inserted
+            if self.rule.action == "update":
+                self.updated += met
+            else:
+                self.ignored += met
+        if self.return_keys:
+            self.keys.extend(self._keys_of(runner, batch, conflict, iter(unkeyed)))
+        return len(batch.rows)
+
+    def _insert(self, runner: Runner, batch: Batch, rows: list[Row]) -> Sequence[Row]:
+        returning = self.info.key if self.return_keys else ()
+        self.inserted += len(rows)
+        return runner.insert(self.info, batch.given, rows, None, returning).rows
+
+    def _keys_of(
+        self, runner: Runner, batch: Batch, conflict: Conflict, unkeyed: Iterator[Row]
+    ) -> Iterable[Row]:
+        """The primary keys of the batch's rows, of which ``unkeyed`` are those that could meet no other."""
+        if not set(conflict.key) <= set(batch.given):
+            return unkeyed
+        picked = list(map(key_picker(batch.given, conflict.key), batch.rows))
+        if conflict.key == self.info.key:
+            return picked
+        found: dict[Row, Row] = {}
+        columns = (*conflict.key, *self.info.key)
+        for part in in_parts([key for key in dict.fromkeys(picked) if None not in key]):
+            for row in runner.rows(QuerySpec(self.info, columns, where=among(conflict.key, part))):
+                found[row[: len(conflict.key)]] = row[len(conflict.key) :]
+        return [next(unkeyed) if None in key else found[key] for key in picked]
+
+    def result(self) -> BulkResult:
+        keys = self.keys if len(self.info.key) > 1 else [key[0] for key in self.keys]
+        return BulkResult(self.inserted, self.updated, self.ignored, tuple(keys))
+
+
+class _Alteration:
+    """Writes the batches of a ``bulk_update`` and counts."""
+
+    def __init__(self, query: BulkVerbs[Any], key: tuple[Field, ...]) -> None:
+        self.query = query
+        self.key = key
+        self.matched = 0
+
+    def __call__(self, runner: Runner, batch: Batch) -> int:
+        width = len(self.key)
+        columns = batch.given[width:]
+        for rows in distinct(batch.rows, [row[:width] for row in batch.rows]):
+            done = None
+            if columns and not batch.is_calculated:
+                done = runner.update_each(self.query._info, self.key, columns, rows)
+            self.matched += self._one_by_one(runner, columns, rows) if done is None else done
+        return len(batch.rows)
+
+    def _one_by_one(self, runner: Runner, columns: tuple[Field, ...], rows: list[Row]) -> int:
+        width = len(self.key)
+        with runner.together() if len(rows) > 1 else nullcontext(runner) as inner:
+            matched = 0
+            for row in rows:
+                spec = self.query._reader.everything.but(where=among(self.key, [row[:width]]))
+                given = {f.name: value for f, value in zip(columns, row[width:], strict=True)}
+                changed = self.query._changes(given)
+                matched += inner.update(spec, changed) if changed else inner.count(spec)
+            return matched
+
+
+def _rows(rows: Any, verb: str) -> Iterable[Any]:
+    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+        raise InvalidValueError(
+            f"{verb} takes an iterable of rows, not a value of type {type(rows).__name__}",
+            hint=f"{verb.removeprefix('bulk_')}() takes one row",
+        )
+    return rows
+
+
+def _size(batch_size: int | None) -> int:
+    size = ROWS_AT_ONCE if batch_size is None else batch_size
+    check_whole("batch_size", size, 1, MAX_BATCH)
+    return size
