@@ -7,6 +7,8 @@ Whatever needs more than one statement opens a transaction of its own.
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,23 +22,27 @@ from db_plugins.engine import (
     SupportsStorage,
     SupportsTransactions,
 )
-from db_plugins.errors import ConfigError
+from db_plugins.errors import ConfigError, ConflictError
 from db_plugins.spec import QuerySpec
 
 from .compiler import Words
 from .errors import Context, note, noted
-from .prepared import Statement
+from .prepared import Preparations, Statement
 from .reads import AtHand, run
 from .streaming import Stream
 from .transactions import SQLTransaction
 from .types import runtime_types
-from .verbs import Row, Verbs
+from .verbs import Row, T, Verbs
+from .writes import Desk
 
 if TYPE_CHECKING:
     from .engine import SQLEngine
     from .sessions import SQLSession
 
 __all__ = ["SQLConnection", "make_pool"]
+
+#: How long a call of its own is sent again while other transactions hold its rows.
+PATIENCE_SECONDS = 60.0
 
 
 def make_pool(engine: SQLEngine) -> sa.Engine:
@@ -153,6 +159,24 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
             if prepared is not None and cursor is not None:
                 return Stream.by_driver(connection, cursor, prepared, values, batch)
         return Stream.by_sqlalchemy(connection, self._select(connection, statement), batch)
+
+    def _write(self, context: Context, work: Callable[[Desk], T], *, together: bool = False) -> T:
+        """A call of its own is sent again while others hold its rows: nothing of it was stored."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        attempt = 0
+        while True:
+            try:
+                return super()._write(context, work, together=together)
+            except (ConflictError, sa_exc.DBAPIError) as exc:
+                ours = exc if isinstance(exc, ConflictError) else self.engine.classify(exc)
+                if not isinstance(ours, ConflictError) or time.monotonic() > deadline:
+                    raise
+            attempt += 1
+            time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
+
+    @property
+    def _preparations(self) -> Preparations:
+        return self.at_hand.preparations
 
     def _words(self, connection: sa.Connection, spec: QuerySpec) -> Words:
         return self.at_hand.words(spec, connection.connection.dbapi_connection)

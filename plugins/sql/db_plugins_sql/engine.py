@@ -33,8 +33,10 @@ from .compiler import Words, stores_asked
 from .databases import FileDatabases, ServerDatabases
 from .dialects import MariaDBWords, PostgreSQLWords, SQLiteWords
 from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, Kind, codes_of
+from .postgresql_writes import PostgreSQLWriter
 from .prepared import Statement
 from .settings import SQLSettings
+from .writes import Writer
 
 __all__ = ["MariaDBEngine", "PostgreSQLEngine", "SQLEngine", "SQLiteEngine"]
 
@@ -61,6 +63,7 @@ class SQLEngine(Engine):
     joins = True
     words: Words = Words()
     aggregates: Aggregates = Aggregates()
+    writer: Writer = Writer()
     codes: ClassVar[Mapping[Any, Kind]] = {**SQLITE_CODES, **POSTGRESQL_CODES}
     #: SQLAlchemy's name of the dialect, the drivers to try in order, and the extra that installs the first.
     dialect: str = ""
@@ -273,6 +276,7 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
         {*_EVERYWHERE, Capability.SERIALIZABLE, Capability.EXACT_DECIMAL, Capability.INFINITY}
     )
     words = PostgreSQLWords()
+    writer: Writer = PostgreSQLWriter()
     aggregates: Aggregates = PostgreSQLAggregates()
     codes = POSTGRESQL_CODES
     dialect = "postgresql"

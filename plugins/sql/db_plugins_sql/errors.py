@@ -38,7 +38,17 @@ if TYPE_CHECKING:
     from db_plugins.config import Settings
     from db_plugins.models import ModelInfo
 
-__all__ = ["MARIADB_CODES", "POSTGRESQL_CODES", "SQLITE_CODES", "Classifier", "Context", "codes_of", "note"]
+__all__ = [
+    "MARIADB_CODES",
+    "POSTGRESQL_CODES",
+    "SQLITE_CODES",
+    "Classifier",
+    "Context",
+    "attributes_of",
+    "codes_of",
+    "note",
+    "noted",
+]
 
 Kind = type[EngineError]
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -63,9 +64,10 @@ class Prepared:
     """One shape's text and conversions."""
 
     def __init__(
-        self, dialect: sa.Dialect, statement: sa.Select[Any], columns: Sequence[Field], values: int
+        self, dialect: sa.Dialect, statement: Any, values: int, *, columns: Sequence[Field] = ()
     ) -> None:
-        compiled = statement.compile(dialect=dialect)
+        # No values: an INSERT names no column.
+        compiled = statement.compile(dialect=dialect, column_keys=None if values else [])
         state = compiled.construct_expanded_state()
         # Those of parameters that were expanded, then of the others.
         processors = {
@@ -88,6 +90,9 @@ class Prepared:
         self._plan: list[tuple[int, Convert | None]] = []
         for name in names:
             self._add(state.parameters[name], processors.get(name), values)
+        self._many: (
+            tuple[Row, Callable[[Row], Row], Callable[[Sequence[Row]], Sequence[Row]] | None] | None
+        ) = None
         # The usual case: every value once, in its order, as it is.
         self._plain = self._plan == [(n, None) for n in range(values)]
 
@@ -107,6 +112,19 @@ class Prepared:
             values = [given[at] if convert is None else convert(given[at]) for at, convert in self._plan]
         return tuple(values) if self._names is None else dict(zip(self._names, values, strict=True))
 
+    def many(self, rows: Sequence[Row]) -> Sequence[Any]:
+        """What the driver's ``executemany`` takes."""
+        if not self._plain:
+            if self._many is None:
+                places = [at for at, _ in self._plan]
+                convert = make_converter([function for _, function in self._plan])
+                self._many = (tuple(self._constants), _picker(places), convert)
+            constants, pick, convert = self._many
+            rows = list(map(pick, [row + constants for row in rows] if constants else rows))
+            rows = rows if convert is None else convert(rows)
+        names = self._names
+        return rows if names is None else [dict(zip(names, row, strict=True)) for row in rows]
+
     def rows(self, found: Sequence[Row]) -> Sequence[Row]:
         """The driver's rows with values of ours."""
         if not self._has_converter:
@@ -118,6 +136,15 @@ class Prepared:
             )
             self._has_converter = True
         return found if self._converter is None else self._converter(found)
+
+
+def _picker(places: list[int]) -> Callable[[Row], Row]:
+    if places == list(range(len(places))):
+        return lambda row: row[: len(places)]
+    if len(places) == 1:
+        at = places[0]
+        return lambda row: (row[at],)
+    return itemgetter(*places)
 
 
 def _both(first: Convert, then: Convert) -> Convert:
@@ -164,11 +191,22 @@ class Preparations:
         made: Prepared | None = None
         try:
             template = statement.made_of(slotted(spec, values, long_list), self._words(spec, driver))
-            made = Prepared(self._pool.dialect, template, statement.columns, len(values))
+            made = Prepared(self._pool.dialect, template, len(values), columns=statement.columns)
         except NotKeptError:
             pass
+        self._keep(shape, made)
+        return made, values
+
+    def kept(self, key: Any, make: Callable[[], Prepared]) -> Prepared:
+        """The statement of this key, made once."""
+        made: Prepared | None = self._made.get(key)
+        if made is None:
+            made = make()
+            self._keep(key, made)
+        return made
+
+    def _keep(self, key: Any, made: Prepared | None) -> None:
         if len(self._made) >= MOST_SHAPES:
             with suppress(RuntimeError, StopIteration):  # another thread was quicker
                 self._made.pop(next(iter(self._made)), None)
-        self._made[shape] = made
-        return made, values
+        self._made[key] = made

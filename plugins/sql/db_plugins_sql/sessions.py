@@ -32,6 +32,7 @@ from db_plugins.spec import QuerySpec
 from .compiler import Words
 from .connection import SQLConnection
 from .errors import Context, note, noted
+from .prepared import Preparations
 from .transactions import SQLTransaction
 from .verbs import Row, Verbs
 
@@ -72,6 +73,10 @@ class _Joining(Verbs, SupportsStorage, SupportsSessions, TransactionConnection):
             transaction = self.owner.flushed()
             with self.owner.joined(), transaction._use(context) as connection:
                 yield connection
+
+    @property
+    def _preparations(self) -> Preparations:
+        return self.owner.parent._preparations
 
     def _words(self, connection: sa.Connection, spec: QuerySpec) -> Words:
         return self.owner.parent._words(connection, spec)

@@ -19,7 +19,7 @@ from db_plugins.spec import QuerySpec
 
 from .compiler import Words
 from .errors import Context, noted
-from .prepared import Statement
+from .prepared import Preparations, Statement
 from .reads import run
 from .streaming import Stream
 from .verbs import Row, Verbs
@@ -88,6 +88,10 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
                 yield from stream
             finally:
                 self._streams.remove(stream)
+
+    @property
+    def _preparations(self) -> Preparations:
+        return self.parent._preparations
 
     def _words(self, connection: sa.Connection, spec: QuerySpec) -> Words:
         return self.parent._words(connection, spec)

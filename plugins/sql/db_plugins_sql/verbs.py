@@ -7,9 +7,9 @@ Verbs ── SQLConnection    a pool: connection.py
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -23,16 +23,17 @@ from db_plugins.engine import (
     SupportsAggregation,
     SupportsVectors,
 )
-from db_plugins.errors import UnsupportedOperationError
+from db_plugins.errors import ConflictError
 from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Operand
 from db_plugins.spec import QuerySpec
 
 from .compiler import Words
 from .errors import Context
-from .prepared import Statement
-from .storage import create_tables, drop_tables, move_numbering
+from .prepared import Preparations, Statement
+from .storage import create_tables, drop_tables
 from .vectors import nearest_rows
+from .writes import Desk, MetLateError
 
 if TYPE_CHECKING:
     from .engine import SQLEngine
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["Row", "Verbs"]
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class Verbs(Connection, SupportsAggregation, SupportsVectors):
@@ -112,64 +114,66 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
         conflict: Conflict | None,
         returning: tuple[Field, ...],
     ) -> BulkResult:
-        if conflict is not None:
-            raise UnsupportedOperationError(f"{self.engine.name} cannot resolve conflicts yet")
-        columns = [f.table_column.key for f in given]
-        values = [dict(zip(columns, row, strict=True)) for row in rows]
+        if not rows:
+            return BulkResult()
         by_hand = model.numbered is not None and model.numbered in given
-        with self._use(Context(model, writing=True), together=len(rows) > 1 or by_hand) as connection:
-            stored = self._store(connection, model, values, returning)
+        writer = self.engine.writer
+
+        def work(desk: Desk) -> BulkResult:
+            if conflict is not None:
+                result = writer.insert_or(desk, model, given, rows, conflict, returning)
+            else:
+                stored = writer.insert(desk, model, given, rows, returning)
+                result = BulkResult(inserted=len(rows), rows=stored)
             if by_hand:
                 assert model.numbered is not None
                 at = given.index(model.numbered)
-                move_numbering(connection, model.numbered, max(row[at] for row in rows))
-        return BulkResult(inserted=len(rows), rows=stored)
+                writer.number_past(desk, model.numbered, max(row[at] for row in rows))
+            return result
 
-    def _store(
-        self,
-        connection: sa.Connection,
-        model: ModelInfo,
-        values: list[dict[str, Any]],
-        returning: tuple[Field, ...],
-    ) -> list[Row]:
-        statement = sa.insert(model.table)
-        if not values[0] and len(values) > 1:  # only defaults: a statement for each row
-            return [row for one in values for row in self._store(connection, model, [one], returning)]
-        if not returning:
-            connection.execute(statement, values if values[0] else None)
-            return []
-        if connection.dialect.insert_returning:
-            statement = statement.returning(
-                *[f.table_column for f in returning], sort_by_parameter_order=len(values) > 1
-            )
-            return [
-                tuple(row)
-                for row in connection.execute(statement, values if len(values) > 1 else values[0] or None)
-            ]
-        return [self._store_and_read(connection, model, one, returning) for one in values]
+        several = len(rows) > 1 or by_hand or conflict is not None
+        return self._write(Context(model, writing=True), work, together=several)
 
-    def _store_and_read(
-        self,
-        connection: sa.Connection,
-        model: ModelInfo,
-        values: dict[str, Any],
-        returning: tuple[Field, ...],
-    ) -> Row:
-        """For servers without RETURNING (MySQL): the key is the driver's last row id."""
-        key = connection.execute(sa.insert(model.table), values or None).inserted_primary_key
-        assert key is not None
-        where = [f.table_column == part for f, part in zip(model.key, key, strict=True)]
-        return tuple(connection.execute(sa.select(*[f.table_column for f in returning]).where(*where)).one())
+    def update_each(
+        self, model: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
+    ) -> int | None:
+        def work(desk: Desk) -> int:
+            return self.engine.writer.update_each(desk, model, key, columns, rows)
+
+        return self._write(Context(model, writing=True), work, together=len(rows) > 1)
+
+    def _write(self, context: Context, work: Callable[[Desk], T], *, together: bool = False) -> T:
+        """What the work gives, done on one connection."""
+        try:
+            with self._use(context, together=together) as connection:
+                return work(self._desk(connection))
+        except MetLateError as exc:
+            raise ConflictError(
+                f"another transaction stored the same rows of {_name(context)} first",
+                engine=self.engine.name,
+                orig=exc.__cause__,
+                hint="nothing was done: run it again",
+            ) from exc.__cause__
+
+    def _desk(self, connection: sa.Connection) -> Desk:
+        return Desk(connection, self._preparations, lambda spec: self._words(connection, spec))
+
+    @property
+    def _preparations(self) -> Preparations:
+        """The statements that are kept for this database."""
+        raise NotImplementedError
 
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
-        with self._use(Context(query.spec.model, writing=True)) as connection:
-            words = self._words(connection, query.spec)
-            return connection.execute(words.update(query.spec, values)).rowcount
+        def work(desk: Desk) -> int:
+            return desk.connection.execute(desk.words(query.spec).update(query.spec, values)).rowcount
+
+        return self._write(Context(query.spec.model, writing=True), work)
 
     def delete(self, query: Compiled) -> int:
-        with self._use(Context(query.spec.model, writing=True)) as connection:
-            words = self._words(connection, query.spec)
-            return connection.execute(words.delete(query.spec)).rowcount
+        def work(desk: Desk) -> int:
+            return desk.connection.execute(desk.words(query.spec).delete(query.spec)).rowcount
+
+        return self._write(Context(query.spec.model, writing=True), work)
 
     # -- storage ---------------------------------------------------------------------------------------------------
 
@@ -197,3 +201,7 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
             info = connection.dialect.server_version_info or ()
             connection.execute(sa.select(1))
             return ".".join(str(part) for part in info)
+
+
+def _name(context: Context) -> str:
+    return context.model.name if context.model is not None else "the database"
