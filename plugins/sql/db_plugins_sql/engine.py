@@ -36,6 +36,7 @@ from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, K
 from .postgresql_writes import PostgreSQLWriter
 from .prepared import Statement
 from .settings import SQLSettings
+from .sqlite_writes import SQLiteWriter
 from .writes import Writer
 
 __all__ = ["MariaDBEngine", "PostgreSQLEngine", "SQLEngine", "SQLiteEngine"]
@@ -207,6 +208,7 @@ class SQLiteEngine(FileDatabases, SQLEngine):
     capabilities = frozenset({*_EVERYWHERE, Capability.INFINITY, Capability.SERIALIZABLE})
     aggregates: Aggregates = SQLiteAggregates()
     words = SQLiteWords()
+    writer: Writer = SQLiteWriter()
     codes = SQLITE_CODES
     dialect = "sqlite"
     decimal_digits = 15

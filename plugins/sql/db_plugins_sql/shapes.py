@@ -8,7 +8,7 @@ Both walk the nodes in the same order; ``slotted`` checks that they meet the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,17 @@ from db_plugins.nodes import (
 )
 from db_plugins.spec import QuerySpec
 
-__all__ = ["NotKeptError", "Shape", "Slot", "is_wide", "sample_of", "shape_of", "slotted"]
+__all__ = [
+    "NotKeptError",
+    "Shape",
+    "Slot",
+    "is_wide",
+    "operands_shape",
+    "sample_of",
+    "shape_of",
+    "slotted",
+    "slotted_operands",
+]
 
 Shape = tuple[Any, ...]
 Values = list[Any]
@@ -157,6 +167,12 @@ _SHAPES: dict[type, Callable[[Any, Values, int], Shape]] = {
 }
 
 
+def operands_shape(operands: Mapping[Field, Operand]) -> tuple[Shape, Values]:
+    """What columns are set to: the shape of it, and its values."""
+    values: Values = []
+    return tuple([(field, _operand(operand, values)) for field, operand in operands.items()]), values
+
+
 # -- slots -------------------------------------------------------------------------------------------------------------
 
 
@@ -173,6 +189,12 @@ def _fill_operand(operand: Operand, slots: Iterator[Slot]) -> Operand:
         left = _fill_operand(operand.left, slots)
         return Arithmetic(operand.op, left, _fill_operand(operand.right, slots))
     return operand
+
+
+def slotted_operands(operands: Mapping[Field, Operand], values: Values, first: int) -> dict[Field, Operand]:
+    """The same with Slots for the values, of which the first is number ``first``."""
+    slots = iter([Slot(at, value) for at, value in enumerate(values, first)])
+    return {field: _fill_operand(operand, slots) for field, operand in operands.items()}
 
 
 def _fill(node: Node, slots: Iterator[Slot], long_list: int) -> Node:

@@ -131,7 +131,7 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
                 writer.number_past(desk, model.numbered, max(row[at] for row in rows))
             return result
 
-        several = len(rows) > 1 or by_hand or conflict is not None
+        several = writer.needs_transaction(len(rows), by_hand, conflict)
         return self._write(Context(model, writing=True), work, together=several)
 
     def update_each(
@@ -156,7 +156,8 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
             ) from exc.__cause__
 
     def _desk(self, connection: sa.Connection) -> Desk:
-        return Desk(connection, self._preparations, lambda spec: self._words(connection, spec))
+        words = self.engine.words
+        return Desk(connection, self._preparations, lambda spec: self._words(connection, spec), words)
 
     @property
     def _preparations(self) -> Preparations:

@@ -39,11 +39,16 @@ class Desk:
     """One call's connection, with the statements that are kept for it."""
 
     def __init__(
-        self, connection: sa.Connection, preparations: Preparations, words: Callable[[QuerySpec], Words]
+        self,
+        connection: sa.Connection,
+        preparations: Preparations,
+        words: Callable[[QuerySpec], Words],
+        engine_words: Words,
     ) -> None:
         self.connection = connection
         self.dialect = connection.dialect
         self.words = words
+        self.engine_words = engine_words
         self._preparations = preparations
 
     @property
@@ -111,6 +116,10 @@ class Desk:
 
 class Writer:
     """Writes by what every dialect has."""
+
+    def needs_transaction(self, count: int, by_hand: bool, conflict: Conflict | None) -> bool:
+        """Does an insert of so many rows take several statements? ``by_hand``: with numbers of the caller's."""
+        return count > 1 or conflict is not None
 
     def insert(
         self,

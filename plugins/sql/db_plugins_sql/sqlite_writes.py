@@ -1,0 +1,100 @@
+"""SQLite's own way with rows that may be there: ON CONFLICT, one statement for each row, all of one transaction.
+
+SQLite does not say whether such a statement inserted or updated. So its update asks a function of ours whether to go on: it
+says yes, and counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.sqlite import insert
+
+from db_plugins.engine import BulkResult, Conflict
+from db_plugins.models import Field, ModelInfo
+
+from .shapes import operands_shape, slotted_operands
+from .writes import Desk, Row, Writer, bound
+
+__all__ = ["SQLiteWriter"]
+
+_MET = "dbp_met"
+
+
+class _Met:
+    """Counts the rows that were met, for one connection."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def __call__(self) -> int:
+        self.count += 1
+        return 1
+
+    @classmethod
+    def of(cls, desk: Desk) -> _Met:
+        """The connection's, made at first use."""
+        info: dict[Any, Any] = desk.connection.info
+        met: _Met | None = info.get(_MET)
+        if met is None:
+            met = info[_MET] = cls()
+            desk.driver.create_function(_MET, 0, met)
+        return met
+
+
+class SQLiteWriter(Writer):
+    """Writes as SQLite does it best."""
+
+    def needs_transaction(self, count: int, by_hand: bool, conflict: Conflict | None) -> bool:
+        return count > 1
+
+    def insert_or(
+        self,
+        desk: Desk,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        rows: Sequence[Row],
+        conflict: Conflict,
+        returning: tuple[Field, ...],
+    ) -> BulkResult:
+        shape, values = operands_shape(conflict.update)
+        constants = tuple(values)
+
+        def make() -> tuple[Any, int]:
+            made = (
+                insert(model.table)
+                .inline()
+                .values({f.table_column: bound(f, n) for n, f in enumerate(given)})
+            )
+            key = [f.table_column for f in conflict.key]
+            if conflict.action == "ignore":
+                made = made.on_conflict_do_nothing(index_elements=key)
+            else:
+                words = desk.engine_words
+                update = slotted_operands(conflict.update, values, len(given))
+                changes: dict[Any, Any] = {
+                    f.table_column: made.excluded[f.table_column.key] for f in conflict.columns
+                }
+                changes.update({f.table_column: words.assigned(f, operand) for f, operand in update.items()})
+                asked: Any = sa.literal_column(f"{_MET}()")
+                made = made.on_conflict_do_update(index_elements=key, set_=changes, where=asked)
+            if returning:
+                made = made.returning(*[f.table_column for f in returning])
+            return made, len(given) + len(constants)
+
+        kept = ("insert or", model, given, conflict.action, conflict.key, conflict.columns, shape, returning)
+        statement = desk.kept(kept, make, returning)
+        met = _Met.of(desk)
+        met.count = 0
+        stored: Sequence[Row] = ()
+        if len(rows) == 1:
+            stored, concerned = desk.run(statement, (*rows[0], *constants))
+        else:
+            concerned = desk.run_many(statement, [row + constants for row in rows] if constants else rows)
+        if conflict.action == "ignore":
+            return BulkResult(inserted=concerned, ignored=len(rows) - concerned, rows=stored)
+        return BulkResult(inserted=concerned - met.count, updated=met.count, rows=stored)
