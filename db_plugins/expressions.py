@@ -39,6 +39,9 @@ from .spec import Join, Order, QuerySpec
 
 __all__ = ["Reader"]
 
+#: Things that are kept for one model.
+MOST_REMEMBERED = 2000
+
 _MODIFIERS: dict[Any, tuple[str, bool]] = {
     operators.desc_op: ("order", True),
     operators.asc_op: ("order", False),
@@ -63,7 +66,7 @@ class Reader:
     _checkers: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
     _literals: dict[Field, Callable[[Any], Any]] = field(default_factory=dict)
     _columns: dict[Field, Callable[[Sequence[Any]], tuple[Sequence[Any], bool]]] = field(default_factory=dict)
-    #: What others have worked out for this model and engine.
+    #: What others have worked out for this model and engine: ``remember``.
     memo: dict[Any, Any] = field(default_factory=dict)
 
     @cached_property
@@ -163,6 +166,12 @@ class Reader:
         if column not in self._checkers:
             self._checkers[column] = make_checker(column, self.limits)
         return self._checkers[column](value)
+
+    def remember(self, key: Any, found: Any) -> None:
+        """Keep what was worked out. Names in another order are another key: there may be many, and most are rare."""
+        if len(self.memo) >= MOST_REMEMBERED:
+            self.memo.clear()
+        self.memo[key] = found
 
     def check_column(self, column: Field, values: Sequence[Any]) -> tuple[Sequence[Any], bool]:
         """Many values that are to be written; and whether one of them is None now."""

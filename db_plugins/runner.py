@@ -220,8 +220,11 @@ class Runner:
     ) -> BulkResult:
         """Store rows of one shape."""
         self._need_write()
-        with self.errors():
+        try:
             return self.connection.insert(info, given, rows, conflict, returning)
+        except Exception:
+            with self.errors():
+                raise
 
     def update_each(
         self, info: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]

@@ -1,7 +1,9 @@
-"""A whole column of new values is checked at once: by the set of its types, and by bounds that hold for all of them.
+"""Values that are plainly right are told from those that ``values.py`` must look at: the usual case costs next to nothing.
 
-Where that already says that every value is as the engines get it (``PLAINLY``), no value is looked at by itself; else each
-goes through the column's checker of ``values.py``, which converts or refuses it.
+    make_column_checker   a whole column, by the set of its types and by bounds that hold for all (``PLAINLY``)
+    make_row_checker      one row, by a function that is written for its columns (``PLAIN_TESTS``)
+
+What is not plainly right goes through the column's checker, which converts or refuses it.
 """
 
 from __future__ import annotations
@@ -9,14 +11,15 @@ from __future__ import annotations
 import datetime as dt
 import math
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
 from .fields import Field, Kind
+from .makers import written
 from .values import Limits, is_clean, make_checker
 
-__all__ = ["make_column_checker"]
+__all__ = ["make_column_checker", "make_row_checker"]
 
 Values = Sequence[Any]
 #: Is every one of these values, none of which is None, as the column takes it? They have all of ``types``.
@@ -109,3 +112,59 @@ PLAINLY: dict[Kind, Callable[[Field, Limits], Plainly]] = {
     Kind.BYTES: _exactly(bytes),
     Kind.NATIVE: _native,
 }
+
+
+# -- one row -----------------------------------------------------------------------------------------------------------
+
+#: A condition on ``v`` under which a value is plainly right; ``{top}`` and ``{length}`` are the column's bounds.
+PLAIN_TESTS: dict[Kind, str] = {
+    Kind.INTEGER: "type(v) is int and -{top} <= v < {top}",
+    Kind.FLOAT: "type(v) is float and -inf < v < inf",
+    Kind.TEXT: "type(v) is str and len(v) <= {length} and v.isascii() and nul not in v",
+    Kind.BOOLEAN: "v is True or v is False",
+    Kind.DATE: "type(v) is date",
+    Kind.UUID: "type(v) is uuid",
+    Kind.BYTES: "type(v) is bytes",
+    Kind.DATETIME: "type(v) is datetime and v.tzinfo is utc and {microseconds}",
+    Kind.NAIVE_DATETIME: "type(v) is datetime and v.tzinfo is None and {microseconds}",
+}
+_KNOWN: dict[str, Any] = {
+    "inf": math.inf,
+    "nul": "\x00",
+    "date": dt.date,
+    "datetime": dt.datetime,
+    "uuid": uuid.UUID,
+    "utc": dt.UTC,
+}
+
+
+def make_row_checker(
+    fields: Sequence[Field], limits: Limits, refuse_null: Callable[[Field], Any]
+) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """A function from a mapping that has all of these attributes to their values as engines get them.
+
+    ``refuse_null`` must raise: it is called for a None, also one that a NaN became, where there may be none."""
+    lines = ["def make(row):"]
+    known = dict(_KNOWN, refuse_null=refuse_null)
+    for at, field in enumerate(fields):
+        known[f"check{at}"] = make_checker(field, limits)
+        known[f"field{at}"] = field
+        lines.append(f" v = row[{field.name!r}]")
+        if field.to_stored is None:
+            lines.append(f" if not ({_plain_test(field, limits)}):")
+            lines.append(f"  v = check{at}(v)")
+            indent = "  "
+        else:
+            indent = " "
+        if not field.nullable:
+            lines.append(f"{indent}if v is None: refuse_null(field{at})")
+        lines.append(f" v{at} = v")
+    values = ", ".join(f"v{at}" for at in range(len(fields)))
+    lines.append(f" return ({values}{',' if fields else ''})")
+    return written(lines, known)
+
+
+def _plain_test(field: Field, limits: Limits) -> str:
+    test = PLAIN_TESTS.get(field.kind, "False")
+    length = "inf" if field.length is None else str(field.length)
+    return test.format(top=1 << (field.bits - 1), length=length, microseconds=limits.microseconds)

@@ -21,6 +21,7 @@ __all__ = [
     "make_dict_maker",
     "make_document_reader",
     "make_object_maker",
+    "written",
 ]
 
 Row = tuple[Any, ...]
@@ -66,7 +67,7 @@ def make_object_maker(mapper: Mapper[Any], names: Sequence[str]) -> Callable[[Ro
         "state_of": instance_state,
         "loaded": manager.dispatch.load,
     }
-    return _paused_for_many(_written(lines, known))
+    return _paused_for_many(written(lines, known))
 
 
 def make_dict_maker(names: Sequence[str]) -> Callable[[Rows], list[dict[str, Any]]]:
@@ -74,7 +75,7 @@ def make_dict_maker(names: Sequence[str]) -> Callable[[Rows], list[dict[str, Any
     columns = [f"c{n}" for n in range(len(names))]
     pairs = ", ".join(f"{name!r}: {column}" for name, column in zip(names, columns, strict=True))
     lines = ["def make(rows):", f" return [{{{pairs}}} for {_tuple(columns)} in rows]"]
-    return _paused_for_many(_written(lines, {}))
+    return _paused_for_many(written(lines, {}))
 
 
 class Unless:
@@ -97,7 +98,7 @@ def make_converter(functions: Sequence[Convert | None]) -> Callable[[Rows], Rows
     columns = [f"c{n}" for n in range(len(functions))]
     made, known = _conversions(columns, functions, [True] * len(columns))
     lines = ["def make(rows):", f" return [{_tuple(made)} for {_tuple(columns)} in rows]"]
-    return _paused_for_many(_written(lines, known))
+    return _paused_for_many(written(lines, known))
 
 
 def make_document_reader(
@@ -116,7 +117,7 @@ def make_document_reader(
         f"  add({_tuple(made)})",
         " return rows",
     ]
-    return _paused_for_many(_written(lines, known))
+    return _paused_for_many(written(lines, known))
 
 
 def _conversions(
@@ -141,10 +142,11 @@ def _tuple(parts: Sequence[str]) -> str:
     return f"({', '.join(parts)},)" if parts else "()"
 
 
-def _written(lines: Sequence[str], known: dict[str, Any]) -> Callable[[Sequence[Any]], list[Any]]:
+def written(lines: Sequence[str], known: dict[str, Any]) -> Callable[[Any], Any]:
+    """The function ``make`` of these lines of source, which may use what is ``known``."""
     namespace = dict(known)
     exec("\n".join(lines), namespace)  # noqa: S102 - made of the words above and the reprs of attribute names
-    made: Callable[[Sequence[Any]], list[Any]] = namespace["make"]
+    made: Callable[[Any], Any] = namespace["make"]
     return made
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property, partial
 from itertools import chain, groupby, islice, repeat
 from operator import itemgetter
 from typing import Any
@@ -19,9 +20,10 @@ from sqlalchemy.sql.elements import ClauseElement
 from ..errors import InvalidValueError, NotNullError
 from ..expressions import Reader
 from ..models import Default, Field
+from ..models.columns import make_row_checker
 from .rows import not_null, row_values
 
-__all__ = ["Batch", "Changes", "NewRows", "changes", "new_rows"]
+__all__ = ["Batch", "Changes", "NewRows", "changes", "new_row", "new_rows"]
 
 Row = tuple[Any, ...]
 Values = Sequence[Any]
@@ -62,6 +64,17 @@ def changes(reader: Reader, key: tuple[Field, ...], rows: Iterable[Any], size: i
         start += len(chunk)
 
 
+def new_row(reader: Reader, row: Any) -> Batch:
+    """One whole new row."""
+    values = row if type(row) is dict else row_values(reader.model, row)
+    plan = NewRows.of(reader, tuple(values))
+    numbered = reader.model.numbered
+    if numbered is not None and plan.numbered_at is not None and values[numbered.name] is None:
+        values = {name: value for name, value in values.items() if name != numbered.name}
+        plan = NewRows.of(reader, tuple(values))
+    return Batch(plan.given, plan.named, [plan.one(values)])
+
+
 # -- chunks and groups -------------------------------------------------------------------------------------------------
 
 
@@ -97,9 +110,10 @@ def _numbered_row(info: Any, row: Any, number: int) -> Mapping[str, Any]:
         raise _of_row(error, number) from None
 
 
-def _of_row(error: Any, number: int) -> Any:
-    """The error, saying which of the rows it is about."""
-    error.args = (f"{error.fact} (row {number} of those given)",)
+def _of_row(error: Any, number: int | None) -> Any:
+    """The error, saying which of several rows it is about."""
+    if number is not None:
+        error.args = (f"{error.fact} (row {number} of those given)",)
     return error
 
 
@@ -136,14 +150,6 @@ def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values
     return checked
 
 
-def _refuse_unknown(reader: Reader, names: Iterable[str], first: int) -> None:
-    for name in names:
-        try:
-            reader.model.field(name)
-        except InvalidValueError as error:
-            raise _of_row(error, first) from None
-
-
 # -- rows that are to be stored ----------------------------------------------------------------------------------------
 
 
@@ -176,6 +182,7 @@ class NewRows:
         whole = absent | self.constants.keys()
         self.given = tuple(f for f in info.fields if f in whole)
         self.is_plain = self.given == self.fields
+        self.is_refused = self.missing is not None or len(self.fields) < len(names)
 
     @classmethod
     def of(cls, reader: Reader, names: tuple[str, ...]) -> NewRows:
@@ -184,22 +191,49 @@ class NewRows:
         if known is None:
             unordered = frozenset(names)
             known = reader.memo.get((cls, unordered)) or cls(reader, unordered)
-            reader.memo[cls, unordered] = reader.memo[cls, names] = known
+            if not known.is_refused:  # names that somebody else sends are kept only if they are the model's
+                reader.remember((cls, unordered), known)
+                reader.remember((cls, names), known)
         return known
+
+    @cached_property
+    def _checked_row(self) -> Callable[[Mapping[str, Any]], Row]:
+        return make_row_checker(self.fields, self.reader.limits, partial(not_null, self.reader, value=None))
+
+    def one(self, row: Mapping[str, Any]) -> Row:
+        """The values of one row, in the order of ``given``."""
+        if self.is_refused:
+            self._refuse(None)
+        values = self._checked_row(row)
+        if self.is_plain:
+            return values
+        known = dict(zip(self.fields, values, strict=True))
+        for field, default in self.defaults:
+            value = self.reader.check(field, default.make({f.name: v for f, v in known.items()}))
+            not_null(self.reader, field, value)
+            known[field] = value
+        known.update(self.constants)
+        return tuple([known[f] for f in self.given])
+
+    def _refuse(self, first: int | None) -> None:
+        """Raise for names that the model has not, or for a column that is missing."""
+        for name in self.names:
+            try:
+                self.reader.model.field(name)
+            except InvalidValueError as error:
+                raise _of_row(error, first) from None
+        if self.missing is not None:
+            absent = NotNullError(
+                f"{self.missing.label} is required and was not given",
+                attributes=(self.missing.name,),
+                engine=self.reader.engine,
+            )
+            raise _of_row(absent, first)
 
     def batches(self, group: Sequence[Mapping[str, Any]], first: int) -> Iterator[Batch]:
         """The rows as a batch; as several where some leave their number out by giving None."""
-        if len(self.fields) < len(self.names):
-            _refuse_unknown(self.reader, self.names, first)
-        if self.missing is not None:
-            raise _of_row(
-                NotNullError(
-                    f"{self.missing.label} is required and was not given",
-                    attributes=(self.missing.name,),
-                    engine=self.reader.engine,
-                ),
-                first,
-            )
+        if self.is_refused:
+            self._refuse(first)
         rows = list(map(self.pick, group))
         at = self.numbered_at
         if at is not None and None in map(itemgetter(at), rows):
@@ -276,7 +310,8 @@ class Changes:
     def of(cls, reader: Reader, names: tuple[str, ...], key: tuple[Field, ...]) -> Changes:
         known: Changes | None = reader.memo.get((cls, names, key))
         if known is None:
-            known = reader.memo[cls, names, key] = cls(reader, names, key)
+            known = cls(reader, names, key)
+            reader.remember((cls, names, key), known)
         return known
 
     def batch(self, group: list[Mapping[str, Any]], first: int) -> Batch:

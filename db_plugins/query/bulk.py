@@ -22,11 +22,11 @@ from ..models.objects import mark_stored
 from ..nodes import all_of
 from ..runner import Runner
 from ..spec import QuerySpec
-from .batches import Batch, changes, new_rows
+from .batches import Batch, changes, new_row, new_rows
 from .conflicts import Rule, distinct, key_picker, keys_of, parts_of, unique_key
 from .pages import check_whole
 from .reading import MAX_BATCH
-from .rows import new_row, row_values
+from .rows import row_values
 from .writing import WritingVerbs
 
 __all__ = ["BulkVerbs"]
@@ -100,10 +100,8 @@ class BulkVerbs(WritingVerbs[M]):
             star = db.query(Star).upsert({"name": "Vega", "mag": 0.03}, key="name")
         """
         chosen = self._unique_key(key)
-        named = frozenset(self._info.field(name) for name in row_values(self._info, row))
-        values = new_row(self._reader, row)
-        self._need_key(chosen, values)
-        batch = Batch(tuple(values), named, [tuple(values.values())])
+        self._need_key(chosen, row_values(self._info, row))
+        batch = new_row(self._reader, row)
         conflict = Rule("update", chosen).conflict(self._info, batch, self._stamps())
         stored, _ = self._store_or_find(batch, conflict)
         fields = self._info.fields
@@ -145,8 +143,7 @@ class BulkVerbs(WritingVerbs[M]):
         rows = self._runner.rows(found)
         if rows:
             return self._build(rows)[0], False
-        values = new_row(self._reader, {**filter_by, **defaults})
-        batch = Batch(tuple(values), frozenset(values), [tuple(values.values())])
+        batch = new_row(self._reader, {**filter_by, **defaults})
         stored, is_new = self._store_or_find(batch, Conflict("ignore", chosen), found)
         return self._build([stored])[0], is_new
 
@@ -158,9 +155,9 @@ class BulkVerbs(WritingVerbs[M]):
         parts = list(key) if isinstance(key, (list, tuple)) else [key]
         return unique_key(self._info, [self._reader.column(part) for part in parts])
 
-    def _need_key(self, key: tuple[Field, ...], values: Mapping[Field, Any]) -> None:
+    def _need_key(self, key: tuple[Field, ...], values: Mapping[str, Any]) -> None:
         for field in key:
-            if values.get(field) is None:
+            if values.get(field.name) is None:
                 raise InvalidValueError(
                     f"{field.label} is missing: it is the key by which the row is found",
                     hint=f"give it, or choose another key: {keys_of(self._info)}",

@@ -9,8 +9,9 @@ from ..errors import InvalidValueError, MissingFilterError, NotFoundError
 from ..models import Field
 from ..models.objects import changed_values, mark_stored
 from ..nodes import Operand, Value
+from .batches import new_row
 from .reading import ReadingVerbs
-from .rows import new_row, not_null, row_values
+from .rows import not_null, row_values
 
 __all__ = ["WritingVerbs"]
 
@@ -28,14 +29,14 @@ class WritingVerbs(ReadingVerbs[M]):
         ``row`` is an instance of the model (which is filled in and returned), a mapping or a Pydantic model. Raises
         DuplicateKeyError, NotNullError, ForeignKeyError or InvalidValueError, and then nothing is stored.
         """
-        values = new_row(self._reader, row)
-        fields = self._info.fields
-        result = self._runner.insert(self._info, tuple(values), [tuple(values.values())], None, fields)
-        stored = result.rows[0]
+        batch = new_row(self._reader, row)
+        info, fields = self._info, self._info.fields
+        runner = self._runner
+        stored = runner.insert(info, batch.given, batch.rows, None, fields).rows[0]
         if isinstance(row, self._info.cls):
-            mark_stored(self._info, row, [f.name for f in fields], stored)
+            mark_stored(info, row, [f.name for f in fields], stored)
             return cast("M", row)
-        made: M = self._runner.builder(self._info, fields)([stored])[0]
+        made: M = runner.builder(info, fields)([stored])[0]
         return made
 
     @overload

@@ -82,9 +82,8 @@ class SQLiteWriter(Writer):
                 changes.update({f.table_column: words.assigned(f, operand) for f, operand in update.items()})
                 asked: Any = sa.literal_column(f"{_MET}()")
                 made = made.on_conflict_do_update(index_elements=key, set_=changes, where=asked)
-            if returning:
-                made = made.returning(*[f.table_column for f in returning])
-            return made, len(given) + len(constants)
+            taken = len(given) + len(constants)
+            return made.returning(*[f.table_column for f in returning]) if returning else made, taken
 
         kept = ("insert or", model, given, conflict.action, conflict.key, conflict.columns, shape, returning)
         statement = desk.kept(kept, make, returning)

@@ -148,12 +148,15 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
             with self._use(context, together=together) as connection:
                 return work(self._desk(connection))
         except MetLateError as exc:
-            raise ConflictError(
-                f"another transaction stored the same rows of {_name(context)} first",
-                engine=self.engine.name,
-                orig=exc.__cause__,
-                hint="nothing was done: run it again",
-            ) from exc.__cause__
+            raise self._met_late(context, exc) from exc.__cause__
+
+    def _met_late(self, context: Context, exc: MetLateError) -> ConflictError:
+        return ConflictError(
+            f"another transaction stored the same rows of {_name(context)} first",
+            engine=self.engine.name,
+            orig=exc.__cause__,
+            hint="nothing was done: run it again",
+        )
 
     def _desk(self, connection: sa.Connection) -> Desk:
         words = self.engine.words

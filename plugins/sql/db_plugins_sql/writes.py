@@ -10,6 +10,7 @@ are looked up and locked first.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import sqlalchemy as sa
@@ -51,7 +52,7 @@ class Desk:
         self.engine_words = engine_words
         self._preparations = preparations
 
-    @property
+    @cached_property
     def driver(self) -> Any:
         """The driver's connection."""
         return self.connection.connection.dbapi_connection
