@@ -278,6 +278,12 @@ class Connection(ABC):
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
         """Set these columns in the query's rows; returns the rows that matched. Never called with a residual."""
 
+    def insert_one(
+        self, model: ModelInfo, given: tuple[Field, ...], row: tuple[Any, ...], returning: tuple[Field, ...]
+    ) -> tuple[Any, ...]:
+        """Store one row and return it as it is stored. The default asks ``insert``; an engine with a shorter way may take it."""
+        return self.insert(model, given, [row], None, returning).rows[0]
+
     def update_each(
         self,
         model: ModelInfo,

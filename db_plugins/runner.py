@@ -226,6 +226,17 @@ class Runner:
             with self.errors():
                 raise
 
+    def insert_one(
+        self, info: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
+    ) -> Row:
+        """Store one row; the row as it is stored."""
+        self._need_write()
+        try:
+            return self.connection.insert_one(info, given, row, returning)
+        except Exception:
+            with self.errors():
+                raise
+
     def update_each(
         self, info: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
     ) -> int | None:

@@ -32,7 +32,7 @@ class WritingVerbs(ReadingVerbs[M]):
         batch = new_row(self._reader, row)
         info, fields = self._info, self._info.fields
         runner = self._runner
-        stored = runner.insert(info, batch.given, batch.rows, None, fields).rows[0]
+        stored = runner.insert_one(info, batch.given, batch.rows[0], fields)
         if isinstance(row, self._info.cls):
             mark_stored(info, row, [f.name for f in fields], stored)
             return cast("M", row)

@@ -166,13 +166,37 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
         attempt = 0
         while True:
             try:
-                return super()._write(context, work, together=together)
+                if together or not self._preparations.is_possible:
+                    return super()._write(context, work, together=together)
+                return self._write_at_hand(context, work)
             except (ConflictError, sa_exc.DBAPIError) as exc:
                 ours = exc if isinstance(exc, ConflictError) else self.engine.classify(exc)
                 if not isinstance(ours, ConflictError) or time.monotonic() > deadline:
                     raise
             attempt += 1
             time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
+
+    def _write_at_hand(self, context: Context, work: Callable[[Desk], T]) -> T:
+        """One statement, over the connection that is at hand."""
+        lease = self.at_hand.take()
+        connection = lease.connection
+        try:
+            done = work(self._desk(connection))
+            if connection.in_transaction():  # SQLAlchemy thinks so of every statement that it runs
+                connection.commit()
+        except sa_exc.StatementError as exc:
+            if getattr(exc, "connection_invalidated", False):
+                lease.fail(exc)
+            else:
+                connection.rollback()
+                self.at_hand.give(lease)
+            note(exc, context)
+            raise
+        except BaseException as exc:
+            lease.fail(exc)
+            raise
+        self.at_hand.give(lease)
+        return done
 
     @property
     def _preparations(self) -> Preparations:

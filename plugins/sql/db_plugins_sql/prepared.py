@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from operator import itemgetter
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine.interfaces import BindTyping
@@ -24,12 +24,13 @@ from db_plugins.models.makers import make_converter
 from db_plugins.spec import QuerySpec
 
 from .compiler import Words
-from .shapes import NotKeptError, Shape, Slot, shape_of, slotted
+from .shapes import NotKeptError, Slot, shape_of, slotted
 
 __all__ = ["Preparations", "Prepared", "Statement"]
 
 Row = tuple[Any, ...]
 Convert = Callable[[Any], Any]
+T = TypeVar("T")
 
 #: Shapes that are kept. In a program that makes more (a filter builder) the oldest goes.
 MOST_SHAPES = 1000
@@ -105,10 +106,10 @@ class Prepared:
         else:
             self._plan.append((given.at, _both(given.encode, process)))
 
-    def parameters(self, values: list[Any]) -> Any:
+    def parameters(self, values: Sequence[Any]) -> Any:
         """What the driver's ``execute`` takes: a tuple or a dict."""
         if not self._plain:
-            given = values + self._constants
+            given = [*values, *self._constants]
             values = [given[at] if convert is None else convert(given[at]) for at, convert in self._plan]
         return tuple(values) if self._names is None else dict(zip(self._names, values, strict=True))
 
@@ -159,7 +160,7 @@ class Preparations:
     ) -> None:
         self._pool = pool
         self._words = words
-        self._made: dict[Shape, Prepared | None] = {}
+        self._made: dict[Any, Any] = {}
         # Drivers that are told the types beside the statement need SQLAlchemy to tell them.
         self._is_possible = keeps_statements and pool.dialect.bind_typing is not BindTyping.SETINPUTSIZES
 
@@ -197,15 +198,15 @@ class Preparations:
         self._keep(shape, made)
         return made, values
 
-    def kept(self, key: Any, make: Callable[[], Prepared]) -> Prepared:
-        """The statement of this key, made once."""
-        made: Prepared | None = self._made.get(key)
+    def kept(self, key: Any, make: Callable[[], T]) -> T:
+        """What belongs to this key (a statement, mostly), made once."""
+        made: T | None = self._made.get(key)
         if made is None:
             made = make()
             self._keep(key, made)
         return made
 
-    def _keep(self, key: Any, made: Prepared | None) -> None:
+    def _keep(self, key: Any, made: Any) -> None:
         if len(self._made) >= MOST_SHAPES:
             with suppress(RuntimeError, StopIteration):  # another thread was quicker
                 self._made.pop(next(iter(self._made)), None)

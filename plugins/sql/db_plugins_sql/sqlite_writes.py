@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.sqlite import insert
 
 from db_plugins.engine import BulkResult, Conflict
-from db_plugins.models import Field, ModelInfo
+from db_plugins.models import Field, Kind, ModelInfo
 
 from .shapes import operands_shape, slotted_operands
 from .writes import Desk, Row, Writer, bound
@@ -51,6 +51,16 @@ class SQLiteWriter(Writer):
 
     def needs_transaction(self, count: int, by_hand: bool, conflict: Conflict | None) -> bool:
         return count > 1
+
+    def store(
+        self, desk: Desk, model: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
+    ) -> Row:
+        # RETURNING costs as much as the rest of the statement, and tells what is known.
+        is_known, at = desk.memo(("known", model, given, returning), lambda: _known_places(given, returning))
+        if not is_known:
+            return super().store(desk, model, given, row, returning)
+        number = desk.run_for_id(self.inserting(desk, model, given), row)
+        return row if at is None else tuple([number if n is None else row[n] for n in at])
 
     def insert_or(
         self,
@@ -97,3 +107,32 @@ class SQLiteWriter(Writer):
         if conflict.action == "ignore":
             return BulkResult(inserted=concerned, ignored=len(rows) - concerned, rows=stored)
         return BulkResult(inserted=concerned - met.count, updated=met.count, rows=stored)
+
+
+#: Kinds whose values come back from a SQLite file as they went in.
+_UNCHANGED = frozenset(
+    {
+        Kind.INTEGER,
+        Kind.FLOAT,
+        Kind.TEXT,
+        Kind.ENUM,
+        Kind.BOOLEAN,
+        Kind.DATETIME,
+        Kind.NAIVE_DATETIME,
+        Kind.DATE,
+        Kind.TIME,
+        Kind.UUID,
+        Kind.BYTES,
+    }
+)
+
+
+def _known_places(
+    given: tuple[Field, ...], returning: tuple[Field, ...]
+) -> tuple[bool, list[int | None] | None]:
+    """Is the stored row known beforehand, but for its number? And where each of its values is; all in order: ``None``."""
+    is_known = all(
+        f.numbered if f not in given else f.kind in _UNCHANGED and f.to_stored is None for f in returning
+    )
+    places = [given.index(f) if f in given else None for f in returning]
+    return is_known, None if given == returning else places

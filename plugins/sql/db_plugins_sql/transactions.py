@@ -16,6 +16,7 @@ from db_plugins.engine import (
     SupportsStorage,
     TransactionConnection,
 )
+from db_plugins.models import Field, ModelInfo
 from db_plugins.spec import QuerySpec
 
 from .compiler import Words
@@ -23,8 +24,8 @@ from .errors import Context, note, noted
 from .prepared import Preparations, Statement
 from .reads import run
 from .streaming import Stream
-from .verbs import Row, T, Verbs
-from .writes import Desk, MetLateError
+from .verbs import Row, Verbs
+from .writes import Desk
 
 if TYPE_CHECKING:
     from .connection import SQLConnection
@@ -63,17 +64,16 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
             self._free()
             yield self.connection
 
-    def _write(self, context: Context, work: Callable[[Desk], T], *, together: bool = False) -> T:
-        # As ``_use``, without the time that a context manager takes.
-        context.in_transaction = True
+    def insert_one(
+        self, model: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
+    ) -> Row:
+        # As ``_write``, in half the time.
         try:
-            self._free()
-            return work(self._own_desk)
-        except MetLateError as exc:
-            raise self._met_late(context, exc) from exc.__cause__
+            if self._streams or self.outer is not None:
+                self._free()
+            return self.engine.writer.store(self._own_desk, model, given, row, returning)
         except sa_exc.SQLAlchemyError as exc:
-            if not hasattr(exc, "dbp_context"):
-                note(exc, context)
+            note(exc, Context(model, writing=True, in_transaction=True))
             raise
 
     @cached_property

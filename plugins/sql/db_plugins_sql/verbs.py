@@ -134,6 +134,17 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
         several = writer.needs_transaction(len(rows), by_hand, conflict)
         return self._write(Context(model, writing=True), work, together=several)
 
+    def insert_one(
+        self, model: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
+    ) -> Row:
+        writer = self.engine.writer
+        several = writer.needs_transaction(1, model.numbered in given, None)
+        return self._write(
+            Context(model, writing=True),
+            lambda desk: writer.store(desk, model, given, row, returning),
+            together=several,
+        )
+
     def update_each(
         self, model: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
     ) -> int | None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -30,6 +30,7 @@ from .shapes import Slot
 __all__ = ["Desk", "MetLateError", "Writer", "bound", "places_of", "sorted_by_key"]
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
 
 
 class MetLateError(Exception):
@@ -68,9 +69,13 @@ class Desk:
         """The compiled form of a statement, of which ``make`` gives the first one, and how many values it takes."""
         return self._preparations.kept(key, lambda: Prepared(self.dialect, *make(), columns=returning))
 
+    def memo(self, key: Any, make: Callable[[], T]) -> T:
+        """What was worked out once for this database."""
+        return self._preparations.kept(key, make)
+
     def run(self, statement: Prepared, row: Row) -> tuple[Sequence[Row], int]:
         """The rows that a statement returns, and how many it concerned."""
-        parameters = statement.parameters(list(row))
+        parameters = statement.parameters(row)
         if not self.is_direct:
             result = self.connection.exec_driver_sql(statement.text, parameters)
             if not result.returns_rows:
@@ -92,6 +97,20 @@ class Desk:
         finally:
             cursor.close()
         return statement.rows(rows), len(rows)
+
+    def run_for_id(self, statement: Prepared, row: Row) -> Any:
+        """Run an INSERT of one row; the number that the driver says it has got."""
+        parameters = statement.parameters(row)
+        if not self.is_direct:
+            return self.connection.exec_driver_sql(statement.text, parameters).lastrowid
+        cursor = self.driver.cursor()
+        try:
+            cursor.execute(statement.text, parameters)
+            return cursor.lastrowid
+        except Exception as exc:
+            raise self._failed(exc, cursor) from exc
+        finally:
+            cursor.close()
 
     def run_many(self, statement: Prepared, rows: Sequence[Row]) -> int:
         """Run it for each of the rows; how many it concerned in all."""
@@ -121,6 +140,15 @@ class Writer:
     def needs_transaction(self, count: int, by_hand: bool, conflict: Conflict | None) -> bool:
         """Does an insert of so many rows take several statements? ``by_hand``: with numbers of the caller's."""
         return count > 1 or conflict is not None
+
+    def store(
+        self, desk: Desk, model: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
+    ) -> Row:
+        """Store one new row; the columns ``returning`` of it."""
+        stored = self.insert(desk, model, given, [row], returning)[0]
+        if model.numbered is not None and model.numbered in given:
+            self.number_past(desk, model.numbered, row[given.index(model.numbered)])
+        return stored
 
     def insert(
         self,
