@@ -66,6 +66,8 @@ class Default:
     """A Python-side default: a value, or a function without arguments that makes one."""
 
     make: Callable[[Mapping[str, Any]], Any]
+    #: Is it a value, the same for every row?
+    is_scalar: bool = False
 
     @classmethod
     def of(cls, generator: Any) -> Default | None:
@@ -74,7 +76,7 @@ class Default:
             return None
         arg = generator.arg
         if generator.is_scalar:
-            return cls(lambda _row: arg)
+            return cls(lambda _row: arg, is_scalar=True)
         # SQLAlchemy wraps every callable so that it takes one argument, its execution context.
         return cls(lambda row: arg(_DefaultContext(row)))
 
@@ -90,7 +92,7 @@ class Default:
         ):
             return None
         value = item.default
-        return cls(lambda _row: value)
+        return cls(lambda _row: value, is_scalar=True)
 
 
 class _DefaultContext:
