@@ -41,10 +41,10 @@ def _version_of(reader: Reader, version: Field, instance: Any) -> Any:
 
 
 def refuse_version(reader: Reader, field: Field) -> None:
-    """Refuse a version that is given by hand, where the model makes it."""
+    """Refuse a version by hand in the update of an object: given the same again, later readers would see no change."""
     if field is reader.model.version and _generator(reader) is not None:
         raise InvalidValueError(
-            f"{field.label} is the version, which each update sets by itself",
+            f"{field.label} is the version, which each update of an object sets by itself",
             hint=f"leave it out; filter({field.name}=…) asks for one",
         )
 
@@ -54,7 +54,7 @@ def with_next_version(
 ) -> dict[Field, Operand]:
     """The changes of an update, and the version that the row (``instance`` is ``None``: each row of a query) then has."""
     version, generator = reader.model.version, _generator(reader)
-    if version is None or generator is None or not changes:
+    if version is None or generator is None or not changes or version in changes:
         return dict(changes)
     if instance is not None:
         made = generator(_version_of(reader, version, instance))

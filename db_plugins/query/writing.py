@@ -165,7 +165,8 @@ class WritingVerbs(ReadingVerbs[M]):
                     f"{field.label} is the primary key and cannot be updated",
                     hint="insert a new row and delete this one",
                 )
-            refuse_version(self._reader, field)
+            if instance is not None:
+                refuse_version(self._reader, field)
             operand = self._reader.assigned(field, value)
             if isinstance(operand, Value):
                 not_null(self._reader, field, operand.value)

@@ -111,11 +111,16 @@ class Versions(Harness):
         assert outcomes == [True] * 4
         assert (query.one().text, query.one().version) == ("0", 2)
 
-    def test_a_version_is_not_set_by_hand_and_must_be_known(self, alarmed: Connect) -> None:
+    def test_a_query_sets_a_version_by_hand(self, connect: Connect) -> None:
+        query = connect(Draft).query(Draft)
+        query.insert({"id": 1})
+        assert query.filter(id=1).update({"version": 9}) == 1
+        assert query.one().version == 9
+
+    def test_an_objects_version_is_not_set_by_hand_and_must_be_known(self, alarmed: Connect) -> None:
         query = alarmed(Draft).query(Draft)
         read = Draft(id=1, text="a", version=3)
         for write in (
-            lambda: query.filter(id=1).update({"version": 9}),
             lambda: query.update(read, {"version": 9}),
             lambda: query.update(Draft(id=1), {"text": "b"}),
             lambda: query.delete(Draft(id=1)),
