@@ -28,7 +28,7 @@ import db_plugins
 
 EVERYWHERE = ("sqlite", "postgresql", "mongodb", "mongomock")
 SQL = ("sqlite", "postgresql")
-#: And those that need no test of their own where one of the others has it.
+#: The engines of this repository, all of them.
 ALL = ("memory", *EVERYWHERE, "mariadb")
 
 Connect = Callable[..., db_plugins.Database]

@@ -113,7 +113,6 @@ class _Maker:
                 f"{self.info.name}{suffix}",
                 __config__=self.pydantic.ConfigDict(from_attributes=True, protected_namespaces=(), **config),
                 __module__=self.info.cls.__module__,
-                __doc__=f"{suffix} of {self.info.name}.",
                 **fields,
             )
         return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -18,6 +19,15 @@ from .harness import Connect, Harness, requires, subject
 from .models import Draft, Sealed
 
 __all__ = ["Versions"]
+
+
+def _writes(query: Any, row: Any) -> list[Callable[[], Any]]:
+    """All that writes one object."""
+    return [
+        lambda: query.update(row),
+        lambda: query.update(row, {"text": "d"}),
+        lambda: query.delete(row),
+    ]
 
 
 @subject("versions", Capability.WRITE)
@@ -56,11 +66,7 @@ class Versions(Harness):
             mine, other = query.insert({"text": "a"}), query.first()
             query.update(other, {"text": "b"})
             mine.text = "c"
-            for write in (
-                lambda query=query, mine=mine: query.update(mine),
-                lambda query=query, mine=mine: query.update(mine, {"text": "d"}),
-                lambda query=query, mine=mine: query.delete(mine),
-            ):
+            for write in _writes(query, mine):
                 with pytest.raises(ConflictError, match=f"{model.__name__} was changed since it was read"):
                     write()
             assert query.one().text == "b"
