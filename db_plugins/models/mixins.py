@@ -29,7 +29,7 @@ def _digest(constraint: sa.CheckConstraint, _table: sa.Table) -> str:
 
 #: A name for every index and constraint that is given none: without, each server invents its own.
 NAMES: dict[str, Any] = {
-    "ix": "ix_%(column_0_N_label)s",
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "ck": "ck_%(table_name)s_%(digest)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",

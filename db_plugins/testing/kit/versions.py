@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -116,6 +118,23 @@ class Versions(Harness):
                 outcomes.append(error.retryable)
         assert outcomes == [True] * 4
         assert (query.one().text, query.one().version) == ("0", 2)
+
+    def test_no_change_of_threads_that_read_and_write_is_lost(self, connect: Connect) -> None:
+        db = connect(Draft)
+        key = db.query(Draft).insert({"text": "a"}).id
+
+        def count_five(_number: int) -> None:
+            done = 0
+            while done < 5:
+                draft: Any = db.query(Draft).get(key)
+                draft.reads += 1
+                with suppress(ConflictError):
+                    db.query(Draft).update(draft)
+                    done += 1
+
+        with ThreadPoolExecutor(4) as threads:
+            list(threads.map(count_five, range(4)))
+        assert (db.query(Draft).one().reads, db.query(Draft).one().version) == (20, 21)
 
     def test_a_query_sets_a_version_by_hand(self, connect: Connect) -> None:
         query = connect(Draft).query(Draft)
