@@ -28,6 +28,8 @@ import db_plugins
 
 EVERYWHERE = ("sqlite", "postgresql", "mongodb", "mongomock")
 SQL = ("sqlite", "postgresql")
+#: The engines of this repository, all of them.
+ALL = ("memory", *EVERYWHERE, "mariadb")
 
 Connect = Callable[..., db_plugins.Database]
 
@@ -140,6 +142,8 @@ def make_entry(engine: str, request: pytest.FixtureRequest, tmp_path: Path) -> d
     """An entry for a fresh database, dropped when the test is over."""
     if engine == "sqlite":
         return {"ENGINE": "sqlite", "DB_NAME": str(tmp_path / "seed.db")}
+    if engine == "memory":
+        return {"ENGINE": "memory", "DB_NAME": f"t_{secrets.token_hex(6)}"}
     if engine == "mongomock":
         pytest.importorskip("mongomock_ng")
         return {"ENGINE": "mongomock", "DB_NAME": f"t_{secrets.token_hex(6)}"}

@@ -63,6 +63,8 @@ class ModelInfo:
     numbered: Field | None
     #: Single-table inheritance: rows of this class have one of these values here. ``None`` for the base class too.
     discriminator: Field | None
+    #: ``version_id_col``: counted up by each update, and asked for by those of an object.
+    version: Field | None = None
     identities: tuple[Any, ...] = field(default=())
     #: The part this model plays in a query of several models; empty for the query's own model.
     scope: str = ""
@@ -101,6 +103,7 @@ class ModelInfo:
             uniques=(),
             foreign_keys=(),
             discriminator=None if self.discriminator is None else made[self.discriminator],
+            version=None if self.version is None else made[self.version],
             scope=scope,
         )
 
@@ -231,7 +234,8 @@ def _read(model: type, mapper: Mapper[Any]) -> ModelInfo:
         if not isinstance(column, sa.Column):
             raise _not_portable(model, f"has a column_property {prop.key!r}", "use a property in Python")
         fallback = Default.of_dataclass(dataclass_fields[prop.key]) if prop.key in dataclass_fields else None
-        fields.append(make_field(model, prop.key, column, numbered=column is numbered, fallback=fallback))
+        made = make_field(model, prop.key, column, numbered=column is numbered, fallback=fallback)
+        fields.append(_counted(made, mapper) if column is mapper.version_id_col else made)
     by_column = {f.column: f for f in fields}
     key = tuple(by_column[c.name] for c in mapper.primary_key)
     uniques = (Unique(cast("str | None", table.primary_key.name), key), *_uniques(table, by_column))
@@ -247,6 +251,7 @@ def _read(model: type, mapper: Mapper[Any]) -> ModelInfo:
         foreign_keys=tuple(_foreign_keys(table, by_column)),
         numbered=by_column[numbered.name] if numbered is not None and numbered.name in by_column else None,
         discriminator=_discriminator(mapper, by_column),
+        version=_version(mapper, by_column),
         identities=_identities(mapper),
     )
 
@@ -287,6 +292,25 @@ def _foreign_keys(table: sa.Table, by_column: dict[str, Field]) -> Iterator[Fore
 def _discriminator(mapper: Mapper[Any], by_column: dict[str, Field]) -> Field | None:
     column = mapper.polymorphic_on
     return by_column.get(column.name) if isinstance(column, sa.Column) else None
+
+
+def _version(mapper: Mapper[Any], by_column: dict[str, Field]) -> Field | None:
+    column = mapper.version_id_col
+    return by_column.get(column.name) if isinstance(column, sa.Column) else None
+
+
+def _counted(field: Field, mapper: Mapper[Any]) -> Field:
+    """The version column: a new row has what ``version_id_generator`` makes of None, or what the server makes."""
+    generator = mapper.version_id_generator
+    if not callable(generator):
+        return dataclasses.replace(field, server_default=field.default is None, server_onupdate=True)
+    return dataclasses.replace(
+        field,
+        default=Default(lambda _row: generator(None)),
+        onupdate=None,
+        server_default=False,
+        server_onupdate=False,
+    )
 
 
 def _identities(mapper: Mapper[Any]) -> tuple[Any, ...]:

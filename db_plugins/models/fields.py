@@ -63,12 +63,11 @@ TYPE_KINDS: tuple[tuple[type[TypeEngine[Any]], Kind], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Default:
-    """A Python-side default: a value, or a function that makes one of what is known of the row.
-
-    ``is_constant``: it is the same for every row."""
+    """A Python-side default: a value, or a function that makes one of what is known of the row."""
 
     make: Callable[[Mapping[str, Any]], Any]
-    is_constant: bool = False
+    #: Is it a value, the same for every row?
+    is_scalar: bool = False
 
     @classmethod
     def of(cls, generator: Any) -> Default | None:
@@ -77,7 +76,7 @@ class Default:
             return None
         arg = generator.arg
         if generator.is_scalar:
-            return cls(lambda _row: arg, is_constant=True)
+            return cls(lambda _row: arg, is_scalar=True)
         # SQLAlchemy wraps every callable so that it takes one argument, its execution context.
         return cls(lambda row: arg(_DefaultContext(row)))
 
@@ -93,7 +92,7 @@ class Default:
         ):
             return None
         value = item.default
-        return cls(lambda _row: value, is_constant=True)
+        return cls(lambda _row: value, is_scalar=True)
 
 
 class _DefaultContext:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy.orm import InstrumentedAttribute, Mapper, make_transient, make_transient_to_detached
+from sqlalchemy.orm import (
+    InstrumentedAttribute,
+    LoaderCallableStatus,
+    Mapper,
+    make_transient,
+    make_transient_to_detached,
+)
 from sqlalchemy.orm.attributes import instance_dict, instance_state, set_committed_value
 from sqlalchemy.orm.exc import DetachedInstanceError
 
@@ -21,7 +27,14 @@ if TYPE_CHECKING:
     from .describe import ModelInfo
     from .fields import Field
 
-__all__ = ["changed_values", "given_values", "guard_relationships", "make_builder", "mark_stored"]
+__all__ = [
+    "changed_values",
+    "given_values",
+    "guard_relationships",
+    "make_builder",
+    "mark_stored",
+    "value_as_read",
+]
 
 Row = tuple[Any, ...]
 
@@ -121,6 +134,13 @@ def changed_values(info: ModelInfo, instance: Any) -> dict[str, Any]:
     return {
         f.name: values[f.name] for f in info.fields if f.name in values and f.name in state.committed_state
     }
+
+
+def value_as_read(instance: Any, name: str) -> Any:
+    """The value that an attribute was read with, whatever was set since; of a new object the one it has, or NO_VALUE."""
+    unknown = LoaderCallableStatus.NO_VALUE
+    value = instance_state(instance).committed_state.get(name, unknown)
+    return instance_dict(instance).get(name, unknown) if isinstance(value, LoaderCallableStatus) else value
 
 
 def mark_stored(info: ModelInfo, instance: Any, names: Sequence[str], row: Row) -> None:

@@ -268,7 +268,7 @@ class NewRows:
     def _made(
         self, field: Field, default: Default, known: Mapping[Field, Values], count: int, first: int
     ) -> Values:
-        if default.is_constant:
+        if default.is_scalar:
             return tuple(repeat(_checked(self.reader, field, [default.make({})], first)[0], count))
         names = [f.name for f in known]
         rows = zip(*known.values(), strict=True) if known else repeat((), count)

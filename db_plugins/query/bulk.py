@@ -308,7 +308,7 @@ class _Alteration:
         columns = batch.given[width:]
         for rows in distinct(batch.rows, [row[:width] for row in batch.rows]):
             done = None
-            if columns and not batch.is_calculated:
+            if columns and not batch.is_calculated and self.query._info.version is None:
                 done = runner.update_each(self.query._info, self.key, columns, rows)
             self.matched += self._one_by_one(runner, columns, rows) if done is None else done
         return len(batch.rows)

@@ -9,9 +9,11 @@ from ..errors import InvalidValueError, MissingFilterError, NotFoundError
 from ..models import Field
 from ..models.objects import changed_values, mark_stored
 from ..nodes import Operand, Value
+from ..spec import QuerySpec
 from .batches import new_row
 from .reading import ReadingVerbs
 from .rows import not_null, row_values
+from .versions import as_it_was_read, next_version, refuse_version, stale
 
 __all__ = ["WritingVerbs"]
 
@@ -49,7 +51,8 @@ class WritingVerbs(ReadingVerbs[M]):
         Of a query: returns how many rows matched; values may be arithmetic on columns (``{"hits": M.hits + 1}``); a
         query without a condition needs ``force=True`` or raises MissingFilterError. Of an object: ``values`` is a
         mapping or a Pydantic model whose unset fields stay, or is left out to write what was set on the object; returns
-        the object as it is now. Raises NotFoundError if the row is gone or does not match the query's filter.
+        the object as it is now. Raises NotFoundError if the row is gone or does not match the query's filter, and ConflictError if
+        the model has a ``version_id_col`` and the row was changed since the object was read.
         """
         if isinstance(first, self._info.cls):
             return self._update_one(cast("M", first), values)
@@ -67,10 +70,11 @@ class WritingVerbs(ReadingVerbs[M]):
     def _update_one(self, instance: M, values: Any) -> M:
         self._refuse_window("update")
         given = changed_values(self._info, instance) if values is None else row_values(self._info, values)
-        changes = self._changes(given)
         one = self._with(where=self._spec.and_where(self._key_is(self._key_of(instance))))
-        matched = self._runner.update(one._spec, changes) if changes else one.count()
+        changes = self._changes(given, instance)
+        matched = self._runner.update(self._as_read(instance), changes) if changes else one.count()
         if not matched:
+            self._refuse_stale(instance)
             raise NotFoundError(
                 f"no such {self._info.name} matches",
                 hint="it was deleted, or it does not match the query's filter",
@@ -81,13 +85,31 @@ class WritingVerbs(ReadingVerbs[M]):
             mark_stored(self._info, instance, [f.name for f in self._info.fields], stored[0])
         return instance
 
+    def _as_read(self, instance: Any) -> QuerySpec:
+        """The query's spec for this object's row alone, and for no later version of it."""
+        row = as_it_was_read(self._reader, self._key_is(self._key_of(instance)), instance)
+        return self._spec.but(where=self._spec.and_where(row))
+
+    def _refuse_stale(self, instance: Any) -> None:
+        """Nothing matched: was the row changed since it was read?"""
+        if self._info.version is None:
+            return
+        row = self._key_is(self._key_of(instance))
+        stored = self._rows(self._spec.but(where=row, native=(), columns=(self._info.version,)))
+        if stored and (conflict := stale(self._reader, instance, stored[0][0])):
+            with self._runner.errors():  # as an engine's own: it ends the transaction
+                raise conflict
+
     def _rows_of_all(self) -> Sequence[tuple[Any, ...]]:
         return self._rows(self._spec.but(columns=self._info.fields))
 
-    def _changes(self, given: Mapping[str, Any]) -> dict[Field, Operand]:
-        """The checked operands of an update, with the columns' ``onupdate``."""
+    def _changes(self, given: Mapping[str, Any], instance: Any = None) -> dict[Field, Operand]:
+        """The checked operands of an update, with what every update sets."""
         changes = self._operands(given)
-        return {**self._stamps(), **changes} if changes else changes
+        if instance is not None:
+            for field in changes:
+                refuse_version(self._reader, field)
+        return {**self._stamps(instance), **changes} if changes else changes
 
     def _operands(self, given: Mapping[str, Any]) -> dict[Field, Operand]:
         """What is to be set, checked: literals, and arithmetic on columns."""
@@ -101,13 +123,14 @@ class WritingVerbs(ReadingVerbs[M]):
             operands[field] = operand
         return operands
 
-    def _stamps(self) -> dict[Field, Operand]:
-        """What every update sets beside what it is given: the columns with ``onupdate``."""
-        return {
+    def _stamps(self, instance: Any = None) -> dict[Field, Operand]:
+        """What every update sets beside what it is given: the columns with ``onupdate``, and the next version."""
+        stamps: dict[Field, Operand] = {
             field: Value(self._reader.check(field, field.onupdate.make({})), field)
             for field in self._info.fields
             if field.onupdate is not None
         }
+        return {**stamps, **next_version(self._reader, instance)}
 
     @staticmethod
     def _refuse_key(field: Field) -> None:
@@ -124,7 +147,8 @@ class WritingVerbs(ReadingVerbs[M]):
     def delete(self, *rows: Any, force: bool = False) -> int | bool:
         """Delete the rows of the query (returns how many) or one object (returns whether it was there).
 
-        A query without a condition needs ``force=True`` or raises MissingFilterError.
+        A query without a condition needs ``force=True`` or raises MissingFilterError. Of a model with a ``version_id_col``, an
+        object whose row was changed since it was read raises ConflictError.
         """
         if len(rows) > 1:
             raise InvalidValueError(
@@ -137,8 +161,10 @@ class WritingVerbs(ReadingVerbs[M]):
                     f"delete takes a {self._info.name}, not a value of type {type(rows[0]).__name__}",
                     hint="get() and first() give None for no row",
                 )
-            node = self._key_is(self._key_of(rows[0]))
-            return self._runner.delete(self._spec.but(where=self._spec.and_where(node))) > 0
+            deleted = self._runner.delete(self._as_read(rows[0])) > 0
+            if not deleted:
+                self._refuse_stale(rows[0])
+            return deleted
         self._need_filter("delete", force)
         return self._runner.delete(self._spec)
 

@@ -25,6 +25,7 @@ from .keys import Keys
 from .likes import Likes
 from .mapping import Mapping
 from .misfits import Misfits
+from .mixins import Mixins
 from .nearest import Nearest
 from .objects import Objects
 from .orders import Orders
@@ -39,6 +40,7 @@ from .storage import Storage
 from .streams import Streams
 from .transactions import Transactions
 from .values import Values
+from .versions import Versions
 from .writes import Writes
 
 __all__ = ["PluginConformance"]
@@ -51,6 +53,8 @@ class PluginConformance(
     Misfits,
     Attacks,
     Writes,
+    Versions,
+    Mixins,
     Bulk,
     Keys,
     Integrity,

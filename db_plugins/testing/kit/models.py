@@ -25,6 +25,7 @@ from sqlalchemy.orm import (
 from sqlalchemy.types import TypeDecorator
 
 from db_plugins import Vector
+from db_plugins.models import MetadataMixin, TimestampMixin
 
 __all__ = [
     "Animal",
@@ -36,15 +37,19 @@ __all__ = [
     "Cat",
     "Classic",
     "Colour",
+    "Diary",
     "Dog",
+    "Draft",
     "Essay",
     "Exact",
     "Garage",
+    "Hero",
     "Imperative",
     "Labelled",
     "Pair",
     "Passage",
     "Point",
+    "Sealed",
     "Stamped",
     "Star",
     "Thing",
@@ -212,6 +217,42 @@ class Stamped(Base):
     made: Mapped[dt.datetime] = mapped_column(
         sa.DateTime(timezone=True), default=lambda: dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
     )
+
+
+class Draft(Base):
+    """Counts its versions."""
+
+    __tablename__ = "kit_draft"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str | None] = mapped_column(sa.String(40))
+    reads: Mapped[int] = mapped_column(default=0)
+    version: Mapped[int] = mapped_column("row_version")
+    __mapper_args__ = {"version_id_col": version}
+
+
+class Sealed(Base):
+    """Its versions are random text, made by a function of its own."""
+
+    __tablename__ = "kit_sealed"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str | None] = mapped_column(sa.String(40))
+    seal: Mapped[str] = mapped_column(sa.String(32))
+    __mapper_args__ = {"version_id_col": seal, "version_id_generator": lambda _old: uuid.uuid4().hex}
+
+
+class Hero(MetadataMixin, Base):
+    """A key and two times, by the library's mixin."""
+
+    __tablename__ = "kit_hero"
+    name: Mapped[str] = mapped_column(sa.String(40))
+
+
+class Diary(TimestampMixin, Base):
+    """The two times, and a key of its own."""
+
+    __tablename__ = "kit_diary"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    text: Mapped[str | None] = mapped_column(sa.String(40))
 
 
 class Animal(Base):
