@@ -70,7 +70,7 @@ def _bulk_insert(name: str) -> Callable[[Place, int], tuple[Work, Work]]:
         side = writers.CONTENDERS[place.engine][name](place)
 
         def insert(first: int, last: int) -> None:
-            side.bulk_insert(side.given("bulk_insert", written.make_rows(last, first=first)))
+            side.load(side.given("load", written.make_rows(last, first=first)))
 
         return lambda: insert(0, 1), lambda: insert(1, rows)
 

@@ -31,6 +31,10 @@ class Writes(ABC):
 
     @abstractmethod
     def bulk_insert(self, rows: Rows) -> Any: ...
+    def load(self, rows: Rows) -> Any:
+        """`bulk_insert` of more rows than memory is to hold."""
+        return self.bulk_insert(rows)
+
     @abstractmethod
     def insert(self, rows: Rows) -> Any:
         """One by one, in one transaction."""
@@ -52,10 +56,16 @@ class Ours(Writes):
     """db_plugins: each call is its own, no session, no connection held, but in `insert` by the transaction."""
 
     def __init__(self, place: Place) -> None:
+        self.engine = place.engine
         self.db: Any = place.db
 
     def bulk_insert(self, rows: Rows) -> Any:
         self.db.query(Stock).bulk_insert(rows)
+
+    def load(self, rows: Rows) -> Any:
+        # By batch on MongoDB, as insert_many does: its server holds all of a transaction in its cache.
+        options = {"atomic": False} if self.engine == "mongodb" else {}
+        self.db.query(Stock).bulk_insert(rows, **options)
 
     def insert(self, rows: Rows) -> Any:
         with self.db.transaction() as tx:
@@ -158,7 +168,7 @@ class RawMongo(Writes):
         self.counters.replace_one({"_id": "tags"}, {"last": 1_000_000}, upsert=True)
 
     def given(self, method: str, rows: Rows) -> Rows:
-        if method not in ("bulk_insert", "insert", "insert_alone"):
+        if method not in ("bulk_insert", "load", "insert", "insert_alone"):
             return rows
         return ({"_id": row["id"], **{name: row[name] for name in row if name != "id"}} for row in rows)
 
