@@ -1,7 +1,8 @@
-"""`python -m benchmarks [imports] [reads] [engines] [--quick] [--write]`: measure, print, and with --write keep the figures.
+"""`python -m benchmarks [imports] [reads] [writes] [--quick] [--write]`: measure, print, and with --write keep the figures.
 
-`--engine sqlite` measures on one engine, `--only get` one of the reads (each may be given more than once). Figures are of one machine at one moment, so each is a difference or a ratio to something measured beside it.
---write puts them into docs/benchmarks.md.
+`--engine sqlite` measures on one engine, `--only get` one of the reads or writes (each may be given more than once).
+Figures are of one machine at one moment, so each is a difference or a ratio to something measured beside it. --write
+puts them into docs/benchmarks.md, where parts that were not measured now stay as they are.
 """
 
 from __future__ import annotations
@@ -11,19 +12,21 @@ import datetime as dt
 import os
 import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from . import engines, imports, reads
+from . import imports, reads, writes
 from .places import PLACES
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
     "imports": lambda given: imports.measure(quick=given.quick),
     "reads": lambda given: reads.measure(quick=given.quick, engines=given.engine, only=given.only),
-    "engines": lambda given: engines.measure(quick=given.quick, engines=given.engine),
+    "writes": lambda given: writes.measure(quick=given.quick, engines=given.engine, only=given.only),
 }
+#: The rows of each part that --only chooses from.
+ROWS: dict[str, Collection[str]] = {"reads": reads.WORKS, "writes": writes.WORKS}
 DISTRIBUTIONS = ("SQLAlchemy", "psycopg", "pymongo", "click", "pluggy")
 HEAD = """\
 # Benchmarks
@@ -34,6 +37,7 @@ measured beside it, in turns, so that it says more about the library than about 
 
 
 def main() -> int:
+    rows = tuple(dict.fromkeys(name for names in ROWS.values() for name in names))
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument(
         "parts", nargs="*", metavar="PART", help=f"of: {', '.join(PARTS)} (all, if none is named)"
@@ -41,23 +45,40 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="few runs: do the benchmarks still work?")
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.parent.name}/{PAGE.name}")
     parser.add_argument("--engine", action="append", choices=tuple(PLACES), help="on this engine only")
-    parser.add_argument("--only", action="append", choices=tuple(reads.WORKS), help="this read only")
+    parser.add_argument("--only", action="append", choices=rows, help="this read or write only")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
     if given.write and (given.engine or given.only):
-        parser.error("--write is for all engines and all reads")
-    parts = given.parts or (["reads"] if given.only else PARTS)
-    given.engine, given.only = given.engine or tuple(PLACES), given.only or tuple(reads.WORKS)
-    sections = [environment()]
-    print(sections[0], flush=True)
+        parser.error("--write is for all engines and all rows of a part")
+    parts = given.parts or [name for name in PARTS if not given.only or _has_any(name, given.only)]
+    if given.only and (without := [name for name in parts if not _has_any(name, given.only)]):
+        parser.error(f"{', '.join(without)}: no row {' or '.join(given.only)}")
+    given.engine, given.only = given.engine or tuple(PLACES), given.only or rows
+    surroundings = environment()
+    print(surroundings, flush=True)
+    sections = {}
     for name in parts:
-        sections.append(PARTS[name](given))
-        print(sections[-1], flush=True)
+        section = PARTS[name](given)
+        print(section, flush=True)
+        title, text = section.split("\n", 1)
+        sections[title] = surroundings + text
     if given.write:
-        PAGE.write_text("\n".join([HEAD, *sections]), encoding="utf-8")
+        page = PAGE.read_text(encoding="utf-8") if PAGE.exists() else ""
+        PAGE.write_text(with_sections(page, sections), encoding="utf-8")
         print(f"written: docs/{PAGE.name}")
     return 0
+
+
+def _has_any(part: str, rows: Collection[str]) -> bool:
+    return not set(rows).isdisjoint(ROWS.get(part, ()))
+
+
+def with_sections(page: str, sections: Mapping[str, str]) -> str:
+    """The page with these texts, by title, in place of those that it has, or after them."""
+    titles = re.split(r"^(## .*)\n", page, flags=re.MULTILINE)
+    texts = dict(zip(titles[1::2], titles[2::2], strict=True)) | dict(sections)
+    return "\n".join([HEAD, *(f"{title}\n\n{text.strip()}\n" for title, text in texts.items())])
 
 
 def environment() -> str:

@@ -1,4 +1,4 @@
-"""How much memory a stream takes at its peak, measured in a fresh process: `measure` starts it and reads the answer.
+"""How much memory a job takes at its peak, measured in a fresh process: `measure` starts it and reads the answer.
 
 The peak is VmHWM of /proc/self/status: ru_maxrss of a child begins with what its parent had before the exec.
 """
@@ -9,25 +9,29 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import db_plugins
+from db_plugins import Database
 
+from . import tables, writers, written
 from .contenders import BATCH, count
 from .places import Place
-from .tables import MODELS, Many
+from .tables import Many
 
-__all__ = ["measure"]
+__all__ = ["JOBS", "measure"]
 
 STATUS = Path("/proc/self/status")
 
 
-def measure(place: Place) -> float | None:
-    """MiB at the peak beyond a connected process that has read one object; None where there is no /proc."""
+def measure(place: Place, job: str, rows: int = 0) -> float | None:
+    """MiB at the peak beyond a connected process that has done the job with one row; None where there is no /proc."""
     if not STATUS.exists():
         return None
     done = subprocess.run(
-        (sys.executable, "-m", f"{__package__}.memory"),
+        (sys.executable, "-m", f"{__package__}.memory", place.engine, job, str(rows)),
         input=json.dumps(dict(place.entry)),
         cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
@@ -37,12 +41,48 @@ def measure(place: Place) -> float | None:
     return float(done.stdout)
 
 
-def main() -> None:
-    with db_plugins.connect(json.load(sys.stdin), models=MODELS) as db:
-        db.query(Many).first()
+def main(engine: str, job: str, rows: int) -> None:
+    with db_plugins.connect(json.load(sys.stdin), models=(*tables.MODELS, *written.MODELS)) as db:
+        one_row, all_rows = JOBS[job](_place(engine, db), rows)
+        one_row()
         before = peak()
-        count(db.query(Many).stream(batch_size=BATCH))
+        all_rows()
         print((peak() - before) / 1024)
+
+
+def _place(engine: str, db: Database) -> Place:
+    """What is there already, with the raw connection of db_plugins' own pool."""
+    native: Any = db.native
+    raw = native if engine == "mongodb" else native.raw_connection()
+    return Place(engine, "", {}, db, raw)
+
+
+Work = Callable[[], object]
+
+
+def _stream(place: Place, rows: int) -> tuple[Work, Work]:
+    query = place.db.query(Many)
+    return query.first, lambda: count(query.stream(batch_size=BATCH))
+
+
+def _bulk_insert(name: str) -> Callable[[Place, int], tuple[Work, Work]]:
+    def job(place: Place, rows: int) -> tuple[Work, Work]:
+        side = writers.CONTENDERS[place.engine][name](place)
+
+        def insert(first: int, last: int) -> None:
+            side.load(side.given("load", written.make_rows(last, first=first)))
+
+        return lambda: insert(0, 1), lambda: insert(1, rows)
+
+    return job
+
+
+#: Each gives what is done with one row, and what is measured.
+JOBS = {
+    "stream": _stream,
+    "bulk_insert": _bulk_insert("db_plugins"),
+    "raw_bulk_insert": _bulk_insert("raw"),
+}
 
 
 def peak() -> int:
@@ -52,4 +92,4 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

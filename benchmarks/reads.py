@@ -1,18 +1,12 @@
-"""What a read costs beside the raw driver, SQLAlchemy Core and SQLAlchemy's ORM, on one database in one run.
-
-The contenders take turns, in an order that is turned round each time. A ratio is the median of the rounds' ratios to
-the raw driver; whether it meets its target is said by time on SQL and by the client's CPU on MongoDB.
-"""
+"""What a read costs beside the raw driver, SQLAlchemy Core and SQLAlchemy's ORM, on one database in one run."""
 
 from __future__ import annotations
 
-import gc
 import sys
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
-from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from functools import partial
+from typing import Any
 
 from servers import ServerError
 
@@ -20,6 +14,7 @@ from . import memory
 from .contenders import Reads, contenders
 from .places import PLACES, Place, place
 from .tables import MODELS, PER_PAGE, Data, fill
+from .turns import Taken, beside_raw, head, in_turns, line, ratio, timed
 
 __all__ = ["WORKS", "measure"]
 
@@ -102,15 +97,7 @@ server is about 100 µs, less than those milliseconds vary.
 """
 
 
-class Taken(NamedTuple):
-    """Seconds of one call."""
-
-    time: float
-    cpu: float
-
-
 Act = Callable[[int], Any]
-Name = TypeVar("Name")
 
 
 def measure(
@@ -122,9 +109,9 @@ def measure(
         try:
             with place(engine, MODELS) as made:
                 lines.append(f"### Reads on {made.title}\n")
-                for line in _table(made, only, quick):
-                    print(line, file=sys.stderr, flush=True)  # the whole takes minutes
-                    lines.append(line)
+                for text in _table(made, only, quick):
+                    print(text, file=sys.stderr, flush=True)  # the whole takes minutes
+                    lines.append(text)
                 lines.append("")
         except ServerError as error:
             lines += [f"### Reads on {engine}\n", f"Not measured: {error}\n"]
@@ -135,9 +122,7 @@ def _table(made: Place, only: Collection[str], quick: bool) -> Iterator[str]:
     data = Data(*(QUICK_SIZE if quick else SIZES[made.engine]))
     fill(made, data)
     sides = contenders(made, data)
-    other = "CPU" if _primary(made.engine) == "time" else "time"
-    yield f"| | raw, µs | Core | ORM | db_plugins | target | | {other} |"
-    yield "|---|--:|--:|--:|--:|--:|---|--:|"
+    yield from head(made.engine)
     for name, works in WORKS.items():
         for work in works if name in only else ():
             yield _work_line(work, made.engine, data, sides, quick)
@@ -147,62 +132,40 @@ def _table(made: Place, only: Collection[str], quick: bool) -> Iterator[str]:
         yield _memory_line(made, data)
 
 
-def _primary(engine: str) -> str:
-    """What the targets of this engine are about: a field of Taken."""
-    return "cpu" if engine == "mongodb" else "time"
-
-
 def _work_line(work: Work, engine: str, data: Data, sides: Mapping[str, Reads], quick: bool) -> str:
-    turns = _in_turns(work.method, sides, engine, work.calls, work.rounds, quick)
-    primary = _primary(engine)
-    other = "cpu" if primary == "time" else "time"
-    raw = median(getattr(taken, primary) for taken in turns["raw"]) * 1e6
-    ratios = {name: _ratio(turns[name], turns["raw"], primary) for name in sides if name != "raw"}
-    cells = [f"{raw:,.0f}", *(f"{ratios[name]:.2f}" if name in ratios else "" for name in ("Core", "ORM"))]
-    ours = ratios["db_plugins"]
-    by_other = _ratio(turns["db_plugins"], turns["raw"], other)
-    times = _calls(work.method, engine, work.calls, quick) * len(turns["raw"])
+    acts: dict[str, tuple[Act, Reads]] = {
+        name: (getattr(side, work.method), side) for name, side in sides.items()
+    }
+    numbers = {name: _found(act, side) for name, (act, side) in acts.items()}
+    assert len(set(numbers.values())) == 1, f"{work.method} finds not the same everywhere: {numbers}"
+    calls = _calls(work.method, engine, work.calls, quick)
+    turns = {name: partial(_turn, act, side, calls) for name, (act, side) in acts.items()}
+    taken = in_turns(turns, QUICK_ROUNDS if quick else work.rounds, ROW_SECONDS)
+    times = calls * len(taken["raw"])
     title = work.title.format(rows=data.rows, many=data.many, page=data.page, times=times)
-    return _line(title, cells, ours, work.targets.get(engine), f"{by_other:.2f}")
+    return beside_raw(title, taken, engine, work.targets.get(engine))
 
 
 def _depth_line(engine: str, data: Data, sides: Mapping[str, Reads], quick: bool) -> str:
     """Each contender's page 1,000 beside its own page 1."""
-    acts = {}
+    calls = _calls("cursor_page", engine, 100, quick)
+    turns = {}
     for name, side in sides.items():
-        acts[name, "deep"] = (side.cursor_page, side)
-        acts[name, "first"] = (side.first_cursor_page, side)
-    turns = _rounds(acts, _calls("cursor_page", engine, 100, quick), QUICK_ROUNDS if quick else 15)
-    ratios = {name: _ratio(turns[name, "deep"], turns[name, "first"], "time") for name in sides}
+        turns[name, "deep"] = partial(_turn, side.cursor_page, side, calls)
+        turns[name, "first"] = partial(_turn, side.first_cursor_page, side, calls)
+    taken = in_turns(turns, QUICK_ROUNDS if quick else 15, ROW_SECONDS)
+    ratios = {name: ratio(taken[name, "deep"], taken[name, "first"], "time") for name in sides}
     cells = [f"{ratios[name]:.2f}" if name in ratios else "" for name in ("raw", "Core", "ORM")]
     target = None if engine == "mongodb" else DEPTH_TARGET
-    return _line(f"page {data.page:,} ÷ page 1, each its own time", cells, ratios["db_plugins"], target, "")
+    return line(f"page {data.page:,} ÷ page 1, each its own time", cells, ratios["db_plugins"], target, "")
 
 
 def _memory_line(made: Place, data: Data) -> str:
     title = f"memory of the stream of {data.many:,} at its peak, MiB"
-    mebibytes = memory.measure(made)
+    mebibytes = memory.measure(made, "stream")
     if mebibytes is None:
         return f"| {title} | | | | | {MEMORY_TARGET} | not measured: no /proc | |"
-    return _line(title, ["", "", ""], mebibytes, MEMORY_TARGET, "")
-
-
-def _line(title: str, cells: list[str], ours: float, target: float | None, other: str) -> str:
-    shown = f"{ours:.2f}"
-    if target is None:
-        verdict = ""
-    else:
-        verdict = "met" if float(shown) <= target else "**not met**"
-    return f"| {title} | {' | '.join(cells)} | {shown} | {target or ''} | {verdict} | {other} |"
-
-
-def _in_turns(
-    method: str, sides: Mapping[str, Reads], engine: str, calls: int, rounds: int, quick: bool
-) -> dict[str, list[Taken]]:
-    acts: dict[str, tuple[Act, Reads]] = {name: (getattr(side, method), side) for name, side in sides.items()}
-    numbers = {name: _found(act, side) for name, (act, side) in acts.items()}
-    assert len(set(numbers.values())) == 1, f"{method} finds not the same everywhere: {numbers}"
-    return _rounds(acts, _calls(method, engine, calls, quick), QUICK_ROUNDS if quick else rounds)
+    return line(title, ["", "", ""], mebibytes, MEMORY_TARGET, "")
 
 
 def _calls(method: str, engine: str, calls: int, quick: bool) -> int:
@@ -219,29 +182,10 @@ def _found(act: Act, side: Reads) -> int:
         return found if isinstance(found, int) else sum(1 for _ in found)
 
 
-def _rounds(acts: Mapping[Name, tuple[Act, Reads]], calls: int, rounds: int) -> dict[Name, list[Taken]]:
-    taken: dict[Name, list[Taken]] = {name: [] for name in acts}
-    end = time.monotonic() + ROW_SECONDS
-    for number in range(rounds):
-        if number >= 2 and time.monotonic() > end:
-            break
-        order = list(acts) if number % 2 == 0 else list(acts)[::-1]
-        for name in order:
-            act, side = acts[name]
-            taken[name].append(_timed(act, side, calls, number * calls))
-    return taken
+def _turn(act: Act, side: Reads, calls: int, number: int) -> Taken:
+    def work() -> None:
+        with side.unit():
+            for n in range(number * calls, (number + 1) * calls):
+                act(n)
 
-
-def _timed(act: Act, side: Reads, calls: int, first: int) -> Taken:
-    gc.collect()  # the garbage of the one before
-    began, cpu_began = time.perf_counter(), time.process_time()
-    with side.unit():
-        for n in range(first, first + calls):
-            act(n)
-    cpu, wall = time.process_time() - cpu_began, time.perf_counter() - began
-    return Taken(wall / calls, max(cpu, 1e-9) / calls)
-
-
-def _ratio(ours: list[Taken], base: list[Taken], field: str) -> float:
-    ratios: list[float] = [getattr(a, field) / getattr(b, field) for a, b in zip(ours, base, strict=True)]
-    return median(ratios)
+    return timed(work, calls)
