@@ -16,6 +16,7 @@ import db_plugins
 from db_plugins.errors import PoolTimeoutError
 from db_plugins_sql import prepared
 from db_plugins_sql.connection import SQLConnection
+from db_plugins_sql.prepared import Prepared
 
 
 @pytest.fixture
@@ -34,10 +35,11 @@ def db(entry: dict[str, Any]) -> Iterator[db_plugins.Database]:
 
 
 def texts(db: db_plugins.Database) -> list[str]:
-    """The statements that are kept."""
+    """The questions that are kept."""
     connection: Any = db._connected()
     assert isinstance(connection, SQLConnection)
-    return [one.text for one in connection.at_hand.preparations._made.values() if one is not None]
+    kept = [one.text for one in connection.at_hand.preparations._made.values() if isinstance(one, Prepared)]
+    return [text for text in kept if text.startswith("SELECT")]
 
 
 def test_queries_of_one_shape_share_a_statement_and_none_of_its_values(db: db_plugins.Database) -> None:
