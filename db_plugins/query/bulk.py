@@ -23,7 +23,7 @@ from ..nodes import all_of
 from ..runner import Runner
 from ..spec import QuerySpec
 from .batches import Batch, changes, new_row, new_rows
-from .conflicts import Rule, distinct, key_picker, keys_of, parts_of, unique_key
+from .conflicts import Part, Rule, distinct, key_picker, keys_of, parts_of, unique_key
 from .pages import check_whole
 from .reading import MAX_BATCH
 from .rows import row_values
@@ -253,21 +253,25 @@ class _Insertion:
             self.keys.extend(self._insert(runner, batch, batch.rows))
             return len(batch.rows)
         conflict = self.rule.conflict(self.info, batch, self.stamps)
-        unkeyed: list[Row] = []
-        for part in parts_of(batch, conflict):
-            if part.conflict is None:
-                unkeyed.extend(self._insert(runner, batch, part.rows))
-                continue
-            result = runner.insert(self.info, batch.given, part.rows, conflict, ())
-            met = result.ignored + result.updated + part.again
-            self.inserted += result.inserted
-            if self.rule.action == "update":
-                self.updated += met
-            else:
-                self.ignored += met
-        if self.return_keys:
-            self.keys.extend(self._keys_of(runner, batch, conflict, iter(unkeyed)))
+        parts = list(parts_of(batch, conflict))
+        with _as_one(runner, len(parts) + self.return_keys) as inner:
+            unkeyed = [row for part in parts for row in self._write(inner, batch, part)]
+            if self.return_keys:
+                self.keys.extend(self._keys_of(inner, batch, conflict, iter(unkeyed)))
         return len(batch.rows)
+
+    def _write(self, runner: Runner, batch: Batch, part: Part) -> Sequence[Row]:
+        """Write a part and count; the keys of rows that could meet no other."""
+        if part.conflict is None:
+            return self._insert(runner, batch, part.rows)
+        result = runner.insert(self.info, batch.given, part.rows, part.conflict, ())
+        met = result.ignored + result.updated + part.again
+        self.inserted += result.inserted
+        if self.rule is not None and self.rule.action == "update":
+            self.updated += met
+        else:
+            self.ignored += met
+        return ()
 
     def _insert(self, runner: Runner, batch: Batch, rows: list[Row]) -> Sequence[Row]:
         returning = self.info.key if self.return_keys else ()
@@ -306,16 +310,20 @@ class _Alteration:
     def __call__(self, runner: Runner, batch: Batch) -> int:
         width = len(self.key)
         columns = batch.given[width:]
-        for rows in distinct(batch.rows, [row[:width] for row in batch.rows]):
-            done = None
-            if columns and not batch.is_calculated and self.query._info.version is None:
-                done = runner.update_each(self.query._info, self.key, columns, rows)
-            self.matched += self._one_by_one(runner, columns, rows) if done is None else done
+        parts = list(distinct(batch.rows, [row[:width] for row in batch.rows]))
+        info = self.query._info
+        is_plain = (
+            columns and not batch.is_calculated and info.version is None and info.only_this_class is None
+        )
+        with _as_one(runner, len(parts)) as inner:
+            for rows in parts:
+                done = inner.update_each(info, self.key, columns, rows) if is_plain else None
+                self.matched += self._one_by_one(inner, columns, rows) if done is None else done
         return len(batch.rows)
 
     def _one_by_one(self, runner: Runner, columns: tuple[Field, ...], rows: list[Row]) -> int:
         width = len(self.key)
-        with runner.together() if len(rows) > 1 else nullcontext(runner) as inner:
+        with _as_one(runner, len(rows)) as inner:
             matched = 0
             for row in rows:
                 spec = self.query._reader.everything.but(where=among(self.key, [row[:width]]))
@@ -323,6 +331,11 @@ class _Alteration:
                 changed = self.query._changes(given)
                 matched += inner.update(spec, changed) if changed else inner.count(spec)
             return matched
+
+
+def _as_one(runner: Runner, statements: int) -> AbstractContextManager[Runner]:
+    """The runner for so many statements of one batch."""
+    return runner.together() if statements > 1 else nullcontext(runner)
 
 
 def _rows(rows: Any, verb: str) -> Iterable[Any]:
