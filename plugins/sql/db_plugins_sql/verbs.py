@@ -170,8 +170,14 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
         )
 
     def _desk(self, connection: sa.Connection) -> Desk:
-        words = self.engine.words
-        return Desk(connection, self._preparations, lambda spec: self._words(connection, spec), words)
+        engine = self.engine
+        return Desk(
+            connection,
+            self._preparations,
+            lambda spec: self._words(connection, spec),
+            engine.words,
+            engine.classify,
+        )
 
     @property
     def _preparations(self) -> Preparations:

@@ -14,8 +14,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy import exc as sa_exc
 
 from db_plugins.engine import BulkResult, Conflict
+from db_plugins.errors import DbPluginsError, DuplicateKeyError
 from db_plugins.joining import among, parts_of
 from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Column, Compare, Operand, Value, all_of
@@ -46,11 +48,13 @@ class Desk:
         preparations: Preparations,
         words: Callable[[QuerySpec], Words],
         engine_words: Words,
+        classify: Callable[[Exception], DbPluginsError | None],
     ) -> None:
         self.connection = connection
         self.dialect = connection.dialect
         self.words = words
         self.engine_words = engine_words
+        self.classify = classify
         self._preparations = preparations
 
     @cached_property
@@ -227,8 +231,10 @@ class Writer:
         if new:
             try:
                 stored = self.insert(desk, model, given, new, returning)
-            except sa.exc.IntegrityError as exc:
-                if set(attributes_of(exc.orig or exc, model)) == {f.name for f in conflict.key}:
+            except sa_exc.DBAPIError as exc:
+                about = set(attributes_of(exc.orig or exc, model))
+                is_duplicate = isinstance(desk.classify(exc), DuplicateKeyError)
+                if is_duplicate and about == {f.name for f in conflict.key}:
                     raise MetLateError from exc
                 raise
         if conflict.action == "ignore" or not known:
