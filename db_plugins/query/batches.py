@@ -19,12 +19,15 @@ from sqlalchemy.sql.elements import ClauseElement
 from ..errors import InvalidValueError, NotNullError
 from ..expressions import Reader
 from ..models import Default, Field
-from .rows import not_null, row_values
+from .framed import Columns, Framed
+from .rows import not_null, of_row, row_values
 
 __all__ = ["Batch", "Changes", "NewRows", "changes", "new_rows"]
 
 Row = tuple[Any, ...]
 Values = Sequence[Any]
+#: Rows of one chunk or group, as they were given.
+Given = list[Any] | Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Batch:
     is_calculated: bool = False
 
 
-def new_rows(reader: Reader, rows: Iterable[Any], size: int) -> Iterator[Batch]:
+def new_rows(reader: Reader, rows: Iterable[Any] | Framed, size: int) -> Iterator[Batch]:
     """Whole new rows, defaults filled in, in batches of at most ``size``; neighbours of the same columns share one."""
     start = 1
     for chunk in _chunks(rows, size):
@@ -53,7 +56,9 @@ def new_rows(reader: Reader, rows: Iterable[Any], size: int) -> Iterator[Batch]:
         start += len(chunk)
 
 
-def changes(reader: Reader, key: tuple[Field, ...], rows: Iterable[Any], size: int) -> Iterator[Batch]:
+def changes(
+    reader: Reader, key: tuple[Field, ...], rows: Iterable[Any] | Framed, size: int
+) -> Iterator[Batch]:
     """What is to change in rows that are there, in batches of at most ``size``; ``given`` begins with the key."""
     start = 1
     for chunk in _chunks(rows, size):
@@ -65,18 +70,24 @@ def changes(reader: Reader, key: tuple[Field, ...], rows: Iterable[Any], size: i
 # -- chunks and groups -------------------------------------------------------------------------------------------------
 
 
-def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def _chunks(rows: Iterable[Any] | Framed, size: int) -> Iterator[Given]:
+    if isinstance(rows, Framed):
+        yield from rows.chunks(size)
+        return
     source = iter(rows)
     while chunk := list(islice(source, size)):
         yield chunk
 
 
-#: The names that rows give, sorted as in the first of them, and the rows as mappings, with the number of the first.
-Group = tuple[tuple[str, ...], list[Any], int]
+#: The names that rows give, sorted as in the first of them, and the rows (mappings), with the number of the first.
+Group = tuple[tuple[str, ...], Given, int]
 
 
-def _groups(reader: Reader, chunk: list[Any], start: int) -> Iterator[Group]:
+def _groups(reader: Reader, chunk: Given, start: int) -> Iterator[Group]:
     """Rows beside each other that name the same attributes."""
+    if isinstance(chunk, Columns):
+        yield chunk.names, chunk, start
+        return
     if set(map(type, chunk)) == {dict}:
         names = tuple(chunk[0])
         if set(map(len, chunk)) == {len(names)} and all(map(set(names).issuperset, chunk)):
@@ -94,13 +105,7 @@ def _numbered_row(info: Any, row: Any, number: int) -> Mapping[str, Any]:
     try:
         return row_values(info, row)
     except InvalidValueError as error:
-        raise _of_row(error, number) from None
-
-
-def _of_row(error: Any, number: int) -> Any:
-    """The error, saying which of the rows it is about."""
-    error.args = (f"{error.fact} (row {number} of those given)",)
-    return error
+        raise of_row(error, number) from None
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------
@@ -116,6 +121,12 @@ def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Row]:
     return lambda row: (row[name],)
 
 
+def _picked(group: Given, fields: Sequence[Field], pick: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
+    if isinstance(group, Columns):
+        return group.rows([f.name for f in fields])
+    return list(map(pick, group))
+
+
 def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values:
     """The values as engines get them; the error for one that does not fit says in which row it is."""
     try:
@@ -125,14 +136,14 @@ def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values
             try:
                 reader.check(field, value)
             except InvalidValueError as error:
-                raise _of_row(error, number) from None
+                raise of_row(error, number) from None
         raise
     if has_none and not field.nullable:
         try:
             not_null(reader, field, None)
         except NotNullError as error:
             at = next(n for n, value in enumerate(checked, first) if value is None)
-            raise _of_row(error, at) from None
+            raise of_row(error, at) from None
     return checked
 
 
@@ -141,7 +152,7 @@ def _refuse_unknown(reader: Reader, names: Iterable[str], first: int) -> None:
         try:
             reader.model.field(name)
         except InvalidValueError as error:
-            raise _of_row(error, first) from None
+            raise of_row(error, first) from None
 
 
 # -- rows that are to be stored ----------------------------------------------------------------------------------------
@@ -187,12 +198,12 @@ class NewRows:
             reader.memo[cls, unordered] = reader.memo[cls, names] = known
         return known
 
-    def batches(self, group: Sequence[Mapping[str, Any]], first: int) -> Iterator[Batch]:
+    def batches(self, group: Given, first: int) -> Iterator[Batch]:
         """The rows as a batch; as several where some leave their number out by giving None."""
         if len(self.fields) < len(self.names):
             _refuse_unknown(self.reader, self.names, first)
         if self.missing is not None:
-            raise _of_row(
+            raise of_row(
                 NotNullError(
                     f"{self.missing.label} is required and was not given",
                     attributes=(self.missing.name,),
@@ -200,20 +211,19 @@ class NewRows:
                 ),
                 first,
             )
-        rows = list(map(self.pick, group))
+        rows = _picked(group, self.fields, self.pick)
         at = self.numbered_at
-        if at is not None and None in map(itemgetter(at), rows):
-            name = self.fields[at].name
-            for unnumbered, alike in groupby(group, key=lambda row: row[name] is None):
-                part = list(alike)
-                if unnumbered:
-                    fewer = [{n: v for n, v in row.items() if n != name} for row in part]
-                    yield from NewRows.of(self.reader, tuple(fewer[0])).batches(fewer, first)
-                else:
-                    yield self._batch(list(map(self.pick, part)), first)
-                first += len(part)
+        if at is None or None not in map(itemgetter(at), rows):
+            yield self._batch(rows, first)
             return
-        yield self._batch(rows, first)
+        unnumbered = NewRows.of(self.reader, tuple(f.name for f in self.fields if not f.numbered))
+        for is_unnumbered, alike in groupby(rows, key=lambda row: row[at] is None):
+            part = list(alike)
+            if is_unnumbered:
+                yield unnumbered._batch([row[:at] + row[at + 1 :] for row in part], first)
+            else:
+                yield self._batch(part, first)
+            first += len(part)
 
     def _batch(self, rows: list[Row], first: int) -> Batch:
         columns = list(zip(*rows, strict=True))
@@ -279,18 +289,18 @@ class Changes:
             known = reader.memo[cls, names, key] = cls(reader, names, key)
         return known
 
-    def batch(self, group: list[Mapping[str, Any]], first: int) -> Batch:
+    def batch(self, group: Given, first: int) -> Batch:
         """The rows, checked. A cell that is an expression stays one, for ``Reader.assigned`` to read."""
         if self.absent is not None:
             names = ", ".join(f.name for f in self.key)
-            raise _of_row(
+            raise of_row(
                 InvalidValueError(
                     f"{self.absent.label} is missing: rows are found by ({names})",
                     hint="each row holds its key, and what changes",
                 ),
                 first,
             )
-        rows = list(map(self.pick, group))
+        rows = _picked(group, self.fields, self.pick)
         reader = self.reader
         columns: list[Values] = []
         is_calculated = False
@@ -300,7 +310,7 @@ class Changes:
                 column = _checked(reader, field, column, first)
                 if None in column:
                     number = first + column.index(None)
-                    raise _of_row(InvalidValueError(f"{field.label} is a key and cannot be None"), number)
+                    raise of_row(InvalidValueError(f"{field.label} is a key and cannot be None"), number)
             elif any(map(_is_expression, set(map(type, column)))):
                 is_calculated = True
             else:

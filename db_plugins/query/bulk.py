@@ -24,6 +24,7 @@ from ..runner import Runner
 from ..spec import QuerySpec
 from .batches import Batch, changes, new_rows
 from .conflicts import Rule, distinct, key_picker, keys_of, parts_of, unique_key
+from .framed import Framed, framed
 from .pages import check_whole
 from .reading import MAX_BATCH
 from .rows import new_row, row_values
@@ -72,7 +73,7 @@ class BulkVerbs(WritingVerbs[M]):
             db.query(Star).bulk_insert(rows, on_conflict="update", key="name")
         """
         rule = self._rule(on_conflict, key, update)
-        batches = new_rows(self._reader, _rows(rows, "bulk_insert"), _size(batch_size))
+        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), _size(batch_size))
         insertion = _Insertion(self, rule, return_keys)
         self._write_batches(batches, insertion, atomic)
         return insertion.result()
@@ -86,7 +87,7 @@ class BulkVerbs(WritingVerbs[M]):
             db.query(Star).bulk_update([{"id": 1, "mag": 0.5}, {"id": 2, "mag": None}])
         """
         chosen = self._unique_key(key)
-        batches = changes(self._reader, chosen, _rows(rows, "bulk_update"), _size(batch_size))
+        batches = changes(self._reader, chosen, self._given(rows, "bulk_update"), _size(batch_size))
         alteration = _Alteration(self, chosen)
         self._write_batches(batches, alteration, None)
         return alteration.matched
@@ -151,6 +152,17 @@ class BulkVerbs(WritingVerbs[M]):
         return self._build([stored])[0], is_new
 
     # -- what they share -------------------------------------------------------------------------------------------
+
+    def _given(self, rows: Any, verb: str) -> Iterable[Any] | Framed:
+        frame = framed(self._info, rows, verb)
+        if frame is not None:
+            return frame
+        if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+            raise InvalidValueError(
+                f"{verb} takes an iterable of rows, not a value of type {type(rows).__name__}",
+                hint=f"{verb.removeprefix('bulk_')}() takes one row",
+            )
+        return rows
 
     def _unique_key(self, key: Any) -> tuple[Field, ...]:
         if key is None:
@@ -326,15 +338,6 @@ class _Alteration:
                 changed = self.query._changes(given)
                 matched += inner.update(spec, changed) if changed else inner.count(spec)
             return matched
-
-
-def _rows(rows: Any, verb: str) -> Iterable[Any]:
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-        raise InvalidValueError(
-            f"{verb} takes an iterable of rows, not a value of type {type(rows).__name__}",
-            hint=f"{verb.removeprefix('bulk_')}() takes one row",
-        )
-    return rows
 
 
 def _size(batch_size: int | None) -> int:

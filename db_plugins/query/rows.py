@@ -13,7 +13,7 @@ from ..expressions import Reader
 from ..models import Field, ModelInfo
 from ..models.objects import given_values
 
-__all__ = ["new_row", "not_null", "row_values"]
+__all__ = ["new_row", "not_null", "of_row", "row_values"]
 
 
 def row_values(info: ModelInfo, row: Any) -> Mapping[str, Any]:
@@ -72,3 +72,9 @@ def not_null(reader: Reader, field: Field, value: Any) -> None:
             engine=reader.engine,
             hint="make it nullable=True",
         )
+
+
+def of_row(error: Any, number: int) -> Any:
+    """The error, saying which of many rows it is about."""
+    error.args = (f"{error.fact} (row {number} of those given)",)
+    return error
