@@ -151,12 +151,10 @@ class _DataFrame(Framed):
             pa = load_package("pyarrow", "this frame")
             return _arrow_values(pa, pa.array(column))
         missing = column.isna()
-        has_missing = bool(missing.any())
         if column.dtype.kind == "M":
-            values = _moments_of_pandas(column, missing)
-        else:
-            values = column.tolist()
-        if has_missing:
+            return _moments_of_pandas(column, missing)
+        values: list[Any] = column.tolist()
+        if missing.any():
             return [None if gone else value for gone, value in zip(missing.tolist(), values, strict=True)]
         return values
 
@@ -167,11 +165,13 @@ def _moments_of_pandas(column: Any, missing: Any) -> list[dt.datetime | None]:
         column, zone = column.dt.tz_convert("UTC").dt.tz_localize(None), dt.UTC
     units = column.to_numpy()
     micros = units.astype("datetime64[us]")
-    # NaT is unequal to itself.
+    # NaT is unequal to itself. What is out of Python's years stays an int, which no column of moments takes.
     if ((micros.astype(units.dtype) != units) & ~missing.to_numpy()).any():
         raise ValueError("no whole microseconds")
-    counts = micros.astype("int64").tolist()
-    return _moments([None if gone else n for gone, n in zip(missing.tolist(), counts, strict=True)], zone)
+    moments: list[Any] = micros.tolist()
+    if zone is None:
+        return moments
+    return [m.replace(tzinfo=zone) if isinstance(m, dt.datetime) else m for m in moments]
 
 
 # -- Arrow -------------------------------------------------------------------------------------------------------------
@@ -223,7 +223,9 @@ def _arrow_values(pa: Any, column: Any) -> Values:
     if is_a.is_timestamp(kind):
         # Zones by name cost 10 µs a value in pyarrow; all of them count from the same epoch. The cast refuses parts of a µs.
         counts = column.cast(pa.timestamp("us", kind.tz)).cast(pa.int64())
-        return _moments(counts.to_pylist(), dt.UTC if kind.tz else None)
+        # Python's years are 1 to 9999: beyond them the sum is an OverflowError.
+        epoch, span = dt.datetime(1970, 1, 1, tzinfo=dt.UTC if kind.tz else None), dt.timedelta
+        return [None if n is None else epoch + span(0, 0, n) for n in counts.to_pylist()]
     if is_a.is_time64(kind):
         # to_pylist would drop nanoseconds.
         column = column.cast(pa.time64("us"))
@@ -236,18 +238,12 @@ def _arrow_values(pa: Any, column: Any) -> Values:
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
-def _moments(micros: Iterable[int | None], zone: dt.tzinfo | None) -> list[dt.datetime | None]:
-    """Microseconds since 1970 as datetimes. Raises OverflowError outside the years 1 to 9999."""
-    epoch, span = dt.datetime(1970, 1, 1, tzinfo=zone), dt.timedelta
-    return [None if n is None else epoch + span(0, 0, n) for n in micros]
-
-
 def _taken(field: Field, values: Values) -> Values:
     """The values as the attribute takes them."""
     if field.kind in _TAKEN:
         kind, convert = _TAKEN[field.kind]
         if any(issubclass(t, kind) for t in set(map(type, values))):
-            values = [convert(field, value) if isinstance(value, kind) else value for value in values]
+            values = convert(field, values)
     if field.from_stored is None:
         return values
     try:
@@ -259,12 +255,17 @@ def _taken(field: Field, values: Values) -> Values:
         ) from exc
 
 
-def _whole(_field: Field, value: float) -> float:
+def _whole(_field: Field, values: Values) -> Values:
     # pandas makes integers floats where one of them is missing.
-    return int(value) if value.is_integer() and abs(value) <= EXACT_WHOLE else value
+    top = EXACT_WHOLE
+    return [int(v) if isinstance(v, float) and v.is_integer() and -top <= v <= top else v for v in values]
 
 
-def _uuid(_field: Field, text: str) -> uuid.UUID | str:
+def _uuids(_field: Field, values: Values) -> Values:
+    return [_uuid(value) if isinstance(value, str) else value for value in values]
+
+
+def _uuid(text: str) -> uuid.UUID | str:
     try:
         found = uuid.UUID(text)
     except ValueError:
@@ -273,9 +274,9 @@ def _uuid(_field: Field, text: str) -> uuid.UUID | str:
     return found if str(found) == text.lower() else text
 
 
-def _json(field: Field, text: str) -> Any:
+def _json(field: Field, values: Values) -> Values:
     try:
-        return json.loads(text)
+        return [json.loads(value) if isinstance(value, str) else value for value in values]
     except (ValueError, RecursionError):
         raise InvalidValueError(
             f"{field.label} is given text that is not JSON",
@@ -283,9 +284,9 @@ def _json(field: Field, text: str) -> Any:
         ) from None
 
 
-#: Cells of this type are converted so.
-_TAKEN: dict[Kind, tuple[type, Callable[[Field, Any], Any]]] = {
+#: Columns with cells of this type are converted so.
+_TAKEN: dict[Kind, tuple[type, Callable[[Field, Values], Values]]] = {
     Kind.INTEGER: (float, _whole),
-    Kind.UUID: (str, _uuid),
+    Kind.UUID: (str, _uuids),
     Kind.JSON: (str, _json),
 }
