@@ -182,8 +182,10 @@ class _Stream(Framed):
 
     def __init__(self, info: ModelInfo, rows: Any, verb: str) -> None:
         self.pa = load_package("pyarrow", f"{verb} of a {type(rows).__name__}")
+        reader = self.pa.RecordBatchReader
         try:
-            self.reader = self.pa.RecordBatchReader.from_stream(rows)
+            # Through the stream an exception of the source's own would become Arrow's.
+            self.reader = rows if isinstance(rows, reader) else reader.from_stream(rows)
         except self.pa.ArrowException as exc:
             raise InvalidValueError(
                 f"{verb} takes frames, not the single column that this {type(rows).__name__} is"
