@@ -235,19 +235,6 @@ class Frames(Harness):
         with pytest.raises(NotNullError, match=r"row 2 of those given"):
             query.bulk_update(in_form(form, pa.table({"name": ["b", None], "mag": [1.0, 1.0]})), key="name")
 
-    @requires(Capability.WRITE, Capability.UNIQUE)
-    def test_frames_meet_conflicts_as_rows_do(self, connect: Connect) -> None:
-        pandas = pytest.importorskip("pandas")
-        query = connect(Star).query(Star)
-        query.bulk_insert([{"name": "a", "mag": 1, "band": "V"}])
-        frame = pandas.DataFrame({"name": ["a", "b"], "mag": [None, 2]})
-        assert query.bulk_insert(frame, on_conflict="ignore", key="name") == BulkResult(1, 0, 1)
-        assert query.bulk_insert(frame, on_conflict="update", key="name") == BulkResult(0, 2, 0)
-        assert query.order_by("name").to_dicts("mag", "band") == [
-            {"mag": None, "band": "V"},
-            {"mag": 2.0, "band": None},
-        ]
-
     @requires(Capability.WRITE)
     def test_a_reader_is_read_as_it_is_written(self, connect: Connect) -> None:
         pa = pytest.importorskip("pyarrow")
