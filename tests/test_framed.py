@@ -155,6 +155,16 @@ ARROW: dict[str, tuple[str, Any, list[Any]]] = {
     "null": ("x", lambda: pa.nulls(2), [None, None]),
     "dictionary": ("text", lambda: pa.array(["a", None]).dictionary_encode(), ["a", None]),
     "dictionary of numbers": ("n", lambda: pa.array([3, None]).dictionary_encode(), [3, None]),
+    "dictionary of string_view": (
+        "band",
+        lambda: pa.DictionaryArray.from_arrays(pa.array([0, None], pa.uint32()), pa.array(["RED"], pa.string_view())),
+        [Band.RED, None],
+    ),
+    "dictionary of moments": (
+        "at",
+        lambda: pa.array([MOMENT, None], pa.timestamp("ns", "UTC")).dictionary_encode(),
+        [MOMENT, None],
+    ),
     "large_string": ("text", lambda: pa.array(["a", None], pa.large_string()), ["a", None]),
     "uint64": ("n", lambda: pa.array([1, None], pa.uint64()), [1, None]),
     "whole floats": ("n", lambda: pa.array([1.0, None]), [1, None]),

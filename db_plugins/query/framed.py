@@ -103,7 +103,7 @@ class Framed(ABC):
     def _read(self, field: Field, column: Any, first: int) -> Values:
         try:
             return _taken(field, self.values(column))
-        except (ValueError, ArithmeticError) as exc:
+        except (ValueError, ArithmeticError):
             kind = column.dtype if hasattr(column, "dtype") else column.type
             for at in range(len(column)):
                 try:
@@ -118,7 +118,7 @@ class Framed(ABC):
                         ),
                         first + at,
                     ) from None
-            raise AssertionError(f"{field.label}: a column failed and none of its cells") from exc
+            raise
 
 
 # -- pandas ------------------------------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ class _Stream(Framed):
 def _arrow_values(pa: Any, column: Any) -> Values:
     """The Python values of an Array or a ChunkedArray, in which NaN is None too."""
     is_a, kind = pa.types, column.type
-    if is_a.is_dictionary(kind):
+    if is_a.is_dictionary(kind) and is_a.is_primitive(kind.value_type):
         column, kind = column.cast(kind.value_type), kind.value_type
     if is_a.is_timestamp(kind):
         # Zones by name cost 10 µs a value in pyarrow; all of them count from the same epoch. The cast refuses parts of a µs.
