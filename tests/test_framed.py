@@ -55,16 +55,6 @@ class Halved(TypeDecorator[int]):
         return value // 2
 
 
-class Upper(TypeDecorator[str]):
-    """Processes in one direction only."""
-
-    impl = sa.String(20)
-    cache_ok = True
-
-    def process_bind_param(self, value: Any, dialect: Any) -> Any:
-        return None if value is None else value.upper()
-
-
 class Row(Base):
     __tablename__ = "row"
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -83,7 +73,6 @@ class Row(Base):
     extra: Mapped[Any | None] = mapped_column(sa.JSON)
     place: Mapped[list[float] | None] = mapped_column(Vector(2))
     half: Mapped[int | None] = mapped_column(Halved)
-    upper: Mapped[str | None] = mapped_column(Upper)
 
 
 class Named(Base):
@@ -227,12 +216,6 @@ def test_what_does_not_fit_is_refused_with_its_row(db: Database, case: str) -> N
         with pytest.raises(InvalidValueError, match=r"\(row 7 of those given\)"):
             db.query(Row).bulk_insert(later, batch_size=2)
     assert db.query(Row).count() == 0
-
-
-def test_a_decorator_that_only_binds_goes_out_and_in(db: Database) -> None:
-    assert stored(db, pd.DataFrame({"upper": ["Ab", None]}), "upper") is not None
-    table = db.query(Row).order_by("id").to_arrow("upper")
-    assert db.query(Row).bulk_insert(table).inserted == 2
 
 
 # -- what a frame is ---------------------------------------------------------------------------------------------------

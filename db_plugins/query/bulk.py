@@ -24,7 +24,7 @@ from ..runner import Runner
 from ..spec import QuerySpec
 from .batches import Batch, changes, new_rows
 from .conflicts import Rule, distinct, key_picker, keys_of, parts_of, unique_key
-from .framed import Framed, framed
+from .framed import ArrowStream, Framed, framed
 from .pages import check_whole
 from .reading import MAX_BATCH
 from .rows import new_row, row_values
@@ -48,7 +48,7 @@ class BulkVerbs(WritingVerbs[M]):
 
     def bulk_insert(
         self,
-        rows: Iterable[Any],
+        rows: Iterable[Any] | ArrowStream,
         *,
         on_conflict: Literal["error", "ignore", "update"] = "error",
         key: Any = None,
@@ -58,6 +58,8 @@ class BulkVerbs(WritingVerbs[M]):
         batch_size: int | None = None,
     ) -> BulkResult:
         """Store many new rows, read lazily from any iterable; all or nothing where the engine has transactions.
+
+        A frame will do too: a pandas DataFrame, a pyarrow Table or RecordBatchReader, or what gives Arrow's C stream.
 
         ``on_conflict`` says what becomes of a row whose ``key`` (a column or several, the primary key unless given; it
         must be unique) is stored already: ``"error"``; ``"ignore"``, it stays as it is; ``"update"``, it gets the columns
@@ -78,10 +80,12 @@ class BulkVerbs(WritingVerbs[M]):
         self._write_batches(batches, insertion, atomic)
         return insertion.result()
 
-    def bulk_update(self, rows: Iterable[Any], *, key: Any = None, batch_size: int | None = None) -> int:
+    def bulk_update(
+        self, rows: Iterable[Any] | ArrowStream, *, key: Any = None, batch_size: int | None = None
+    ) -> int:
         """Change many rows, each found by its ``key`` (the primary key unless given; it must be unique).
 
-        ``rows`` are mappings (or Pydantic models) of the key and what changes, read lazily; values may be arithmetic on
+        ``rows`` are mappings (or Pydantic models, or a frame) of the key and what changes, read lazily; values may be arithmetic on
         columns. Returns how many were there. All or nothing where the engine has transactions.
 
             db.query(Star).bulk_update([{"id": 1, "mag": 0.5}, {"id": 2, "mag": None}])

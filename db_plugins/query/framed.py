@@ -18,19 +18,25 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import InvalidValueError
 from ..models import Field, Kind, ModelInfo
 from .frames import load_package
 from .rows import of_row
 
-__all__ = ["Columns", "Framed", "framed"]
+__all__ = ["ArrowStream", "Columns", "Framed", "framed"]
 
 Values = Sequence[Any]
 
 #: Up to here a float of 64 bits tells all whole numbers apart.
 EXACT_WHOLE = 2**53
+
+
+class ArrowStream(Protocol):
+    """What gives its rows as Arrow's C stream: a pyarrow.Table, a polars.DataFrame."""
+
+    def __arrow_c_stream__(self, requested_schema: Any = None) -> Any: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from db_plugins import BulkResult, Capability, Database
 from db_plugins.errors import InvalidValueError, NotNullError, UnsupportedOperationError
 
 from .harness import Connect, Harness, requires, subject
-from .models import Author, Colour, Exact, Labelled, Passage, Stamped, Star, Thing, Tile, Token
+from .models import Author, Colour, Exact, Labelled, Passage, Stamped, Star, Thing, Tile, Token, Voice
 
 __all__ = ["Frames"]
 
@@ -166,6 +166,18 @@ class Frames(Harness):
             query.delete(force=True)
             query.bulk_insert(frame)
             assert query.limit(9).to_dicts() == before
+
+    @requires(Capability.WRITE)
+    def test_types_of_the_users_own_that_work_in_one_direction(self, connect: Connect) -> None:
+        pytest.importorskip("pyarrow")
+        query = connect(Voice).query(Voice)
+        query.insert({"id": 1, "loud": "Ab", "soft": "Ab"})
+        expected = [{"id": 1, "loud": "AB", "soft": "ab"}]
+        assert query.to_dicts() == expected
+        table = query.to_arrow()
+        query.delete(force=True)
+        query.bulk_insert(table)
+        assert query.to_dicts() == expected
 
     @requires(Capability.WRITE)
     def test_every_sort_of_missing_value_is_null(self, connect: Connect) -> None:
