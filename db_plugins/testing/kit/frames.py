@@ -170,13 +170,14 @@ class Frames(Harness):
     @requires(Capability.WRITE)
     def test_types_of_the_users_own_that_work_in_one_direction(self, connect: Connect) -> None:
         pytest.importorskip("pyarrow")
-        query = connect(Voice).query(Voice)
-        query.insert({"id": 1, "loud": "Ab", "soft": "Ab"})
-        expected = [{"id": 1, "loud": "AB", "soft": "ab"}]
+        voices = connect(Voice).query(Voice)
+        query = voices.order_by("id")
+        expected = [{"id": 1, "loud": "AB", "soft": "ab"}, {"id": 2, "loud": None, "soft": None}]
+        query.bulk_insert(expected)
         assert query.to_dicts() == expected
         table = query.to_arrow()
-        query.delete(force=True)
-        query.bulk_insert(table)
+        voices.delete(force=True)
+        voices.bulk_insert(table)
         assert query.to_dicts() == expected
 
     @requires(Capability.WRITE)
