@@ -211,10 +211,19 @@ def _coders(type_: TypeEngine[Any]) -> dict[str, Any]:
     ):
         return {}
     dialect = DefaultDialect()
+    # What a TypeDecorator leaves out raises NotImplementedError when it is called.
     return {
-        "to_stored": lambda value: type_.process_bind_param(value, dialect),
-        "from_stored": lambda value: type_.process_result_value(value, dialect),
+        "to_stored": (lambda value: type_.process_bind_param(value, dialect))
+        if _overrides(type_, "process_bind_param")
+        else _same,
+        "from_stored": (lambda value: type_.process_result_value(value, dialect))
+        if _overrides(type_, "process_result_value")
+        else _same,
     }
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _overrides(type_: TypeEngine[Any], *methods: str) -> bool:

@@ -21,12 +21,15 @@ from ..errors import InvalidValueError, NotNullError
 from ..expressions import Reader
 from ..models import Default, Field
 from ..models.columns import make_row_checker
-from .rows import not_null, row_values
+from .framed import Columns, Framed
+from .rows import not_null, of_row, row_values
 
 __all__ = ["Batch", "Changes", "NewRows", "changes", "new_row", "new_rows"]
 
 Row = tuple[Any, ...]
 Values = Sequence[Any]
+#: Rows of one chunk or group, as they were given.
+Given = list[Any] | Columns
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class Batch:
     is_calculated: bool = False
 
 
-def new_rows(reader: Reader, rows: Iterable[Any], size: int) -> Iterator[Batch]:
+def new_rows(reader: Reader, rows: Iterable[Any] | Framed, size: int) -> Iterator[Batch]:
     """Whole new rows, defaults filled in, in batches of at most ``size``; neighbours of the same columns share one."""
     start = 1
     for chunk in _chunks(rows, size):
@@ -55,7 +58,9 @@ def new_rows(reader: Reader, rows: Iterable[Any], size: int) -> Iterator[Batch]:
         start += len(chunk)
 
 
-def changes(reader: Reader, key: tuple[Field, ...], rows: Iterable[Any], size: int) -> Iterator[Batch]:
+def changes(
+    reader: Reader, key: tuple[Field, ...], rows: Iterable[Any] | Framed, size: int
+) -> Iterator[Batch]:
     """What is to change in rows that are there, in batches of at most ``size``; ``given`` begins with the key."""
     start = 1
     for chunk in _chunks(rows, size):
@@ -78,18 +83,24 @@ def new_row(reader: Reader, row: Any) -> Batch:
 # -- chunks and groups -------------------------------------------------------------------------------------------------
 
 
-def _chunks(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+def _chunks(rows: Iterable[Any] | Framed, size: int) -> Iterator[Given]:
+    if isinstance(rows, Framed):
+        yield from rows.chunks(size)
+        return
     source = iter(rows)
     while chunk := list(islice(source, size)):
         yield chunk
 
 
-#: The names that rows give, sorted as in the first of them, and the rows as mappings, with the number of the first.
-Group = tuple[tuple[str, ...], list[Any], int]
+#: The names that rows give, sorted as in the first of them, and the rows (mappings), with the number of the first.
+Group = tuple[tuple[str, ...], Given, int]
 
 
-def _groups(reader: Reader, chunk: list[Any], start: int) -> Iterator[Group]:
+def _groups(reader: Reader, chunk: Given, start: int) -> Iterator[Group]:
     """Rows beside each other that name the same attributes."""
+    if isinstance(chunk, Columns):
+        yield chunk.names, chunk, start
+        return
     if set(map(type, chunk)) == {dict}:
         names = tuple(chunk[0])
         if set(map(len, chunk)) == {len(names)} and all(map(set(names).issuperset, chunk)):
@@ -107,14 +118,7 @@ def _numbered_row(info: Any, row: Any, number: int) -> Mapping[str, Any]:
     try:
         return row_values(info, row)
     except InvalidValueError as error:
-        raise _of_row(error, number) from None
-
-
-def _of_row(error: Any, number: int | None) -> Any:
-    """The error, saying which of several rows it is about."""
-    if number is not None:
-        error.args = (f"{error.fact} (row {number} of those given)",)
-    return error
+        raise of_row(error, number) from None
 
 
 # -- columns -----------------------------------------------------------------------------------------------------------
@@ -130,6 +134,12 @@ def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Row]:
     return lambda row: (row[name],)
 
 
+def _picked(group: Given, fields: Sequence[Field], pick: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
+    if isinstance(group, Columns):
+        return group.rows([f.name for f in fields])
+    return list(map(pick, group))
+
+
 def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values:
     """The values as engines get them; the error for one that does not fit says in which row it is."""
     try:
@@ -139,14 +149,14 @@ def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values
             try:
                 reader.check(field, value)
             except InvalidValueError as error:
-                raise _of_row(error, number) from None
+                raise of_row(error, number) from None
         raise
     if has_none and not field.nullable:
         try:
             not_null(reader, field, None)
         except NotNullError as error:
             at = next(n for n, value in enumerate(checked, first) if value is None)
-            raise _of_row(error, at) from None
+            raise of_row(error, at) from None
     return checked
 
 
@@ -221,33 +231,32 @@ class NewRows:
             try:
                 self.reader.model.field(name)
             except InvalidValueError as error:
-                raise _of_row(error, first) from None
+                raise of_row(error, first) from None
         if self.missing is not None:
             absent = NotNullError(
                 f"{self.missing.label} is required and was not given",
                 attributes=(self.missing.name,),
                 engine=self.reader.engine,
             )
-            raise _of_row(absent, first)
+            raise of_row(absent, first)
 
-    def batches(self, group: Sequence[Mapping[str, Any]], first: int) -> Iterator[Batch]:
+    def batches(self, group: Given, first: int) -> Iterator[Batch]:
         """The rows as a batch; as several where some leave their number out by giving None."""
         if self.is_refused:
             self._refuse(first)
-        rows = list(map(self.pick, group))
+        rows = _picked(group, self.fields, self.pick)
         at = self.numbered_at
-        if at is not None and None in map(itemgetter(at), rows):
-            name = self.fields[at].name
-            for unnumbered, alike in groupby(group, key=lambda row: row[name] is None):
-                part = list(alike)
-                if unnumbered:
-                    fewer = [{n: v for n, v in row.items() if n != name} for row in part]
-                    yield from NewRows.of(self.reader, tuple(fewer[0])).batches(fewer, first)
-                else:
-                    yield self._batch(list(map(self.pick, part)), first)
-                first += len(part)
+        if at is None or None not in map(itemgetter(at), rows):
+            yield self._batch(rows, first)
             return
-        yield self._batch(rows, first)
+        unnumbered = NewRows.of(self.reader, tuple(f.name for f in self.fields if not f.numbered))
+        for is_unnumbered, alike in groupby(rows, key=lambda row: row[at] is None):
+            part = list(alike)
+            if is_unnumbered:
+                yield unnumbered._batch([row[:at] + row[at + 1 :] for row in part], first)
+            else:
+                yield self._batch(part, first)
+            first += len(part)
 
     def _batch(self, rows: list[Row], first: int) -> Batch:
         columns = list(zip(*rows, strict=True))
@@ -314,18 +323,18 @@ class Changes:
             reader.remember((cls, names, key), known)
         return known
 
-    def batch(self, group: list[Mapping[str, Any]], first: int) -> Batch:
+    def batch(self, group: Given, first: int) -> Batch:
         """The rows, checked. A cell that is an expression stays one, for ``Reader.assigned`` to read."""
         if self.absent is not None:
             names = ", ".join(f.name for f in self.key)
-            raise _of_row(
+            raise of_row(
                 InvalidValueError(
                     f"{self.absent.label} is missing: rows are found by ({names})",
                     hint="each row holds its key, and what changes",
                 ),
                 first,
             )
-        rows = list(map(self.pick, group))
+        rows = _picked(group, self.fields, self.pick)
         reader = self.reader
         columns: list[Values] = []
         is_calculated = False
@@ -335,7 +344,7 @@ class Changes:
                 column = _checked(reader, field, column, first)
                 if None in column:
                     number = first + column.index(None)
-                    raise _of_row(InvalidValueError(f"{field.label} is a key and cannot be None"), number)
+                    raise of_row(InvalidValueError(f"{field.label} is a key and cannot be None"), number)
             elif any(map(_is_expression, set(map(type, column)))):
                 is_calculated = True
             else:

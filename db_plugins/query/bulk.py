@@ -24,6 +24,7 @@ from ..runner import Runner
 from ..spec import QuerySpec
 from .batches import Batch, changes, new_row, new_rows
 from .conflicts import Part, Rule, distinct, key_picker, keys_of, parts_of, unique_key
+from .framed import ArrowStream, Framed, framed
 from .pages import check_whole
 from .reading import MAX_BATCH
 from .rows import row_values
@@ -47,7 +48,7 @@ class BulkVerbs(WritingVerbs[M]):
 
     def bulk_insert(
         self,
-        rows: Iterable[Any],
+        rows: Iterable[Any] | ArrowStream,
         *,
         on_conflict: Literal["error", "ignore", "update"] = "error",
         key: Any = None,
@@ -57,6 +58,8 @@ class BulkVerbs(WritingVerbs[M]):
         batch_size: int | None = None,
     ) -> BulkResult:
         """Store many new rows, read lazily from any iterable; all or nothing where the engine has transactions.
+
+        A frame will do too: a pandas DataFrame, a pyarrow Table or RecordBatchReader, or what gives Arrow's C stream.
 
         ``on_conflict`` says what becomes of a row whose ``key`` (a column or several, the primary key unless given; it
         must be unique) is stored already: ``"error"``; ``"ignore"``, it stays as it is; ``"update"``, it gets the columns
@@ -72,21 +75,23 @@ class BulkVerbs(WritingVerbs[M]):
             db.query(Star).bulk_insert(rows, on_conflict="update", key="name")
         """
         rule = self._rule(on_conflict, key, update)
-        batches = new_rows(self._reader, _rows(rows, "bulk_insert"), _size(batch_size))
+        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), _size(batch_size))
         insertion = _Insertion(self, rule, return_keys)
         self._write_batches(batches, insertion, atomic)
         return insertion.result()
 
-    def bulk_update(self, rows: Iterable[Any], *, key: Any = None, batch_size: int | None = None) -> int:
+    def bulk_update(
+        self, rows: Iterable[Any] | ArrowStream, *, key: Any = None, batch_size: int | None = None
+    ) -> int:
         """Change many rows, each found by its ``key`` (the primary key unless given; it must be unique).
 
-        ``rows`` are mappings (or Pydantic models) of the key and what changes, read lazily; values may be arithmetic on
+        ``rows`` are mappings (or Pydantic models, or a frame) of the key and what changes, read lazily; values may be arithmetic on
         columns. Returns how many were there. All or nothing where the engine has transactions.
 
             db.query(Star).bulk_update([{"id": 1, "mag": 0.5}, {"id": 2, "mag": None}])
         """
         chosen = self._unique_key(key)
-        batches = changes(self._reader, chosen, _rows(rows, "bulk_update"), _size(batch_size))
+        batches = changes(self._reader, chosen, self._given(rows, "bulk_update"), _size(batch_size))
         alteration = _Alteration(self, chosen)
         self._write_batches(batches, alteration, None)
         return alteration.matched
@@ -148,6 +153,17 @@ class BulkVerbs(WritingVerbs[M]):
         return self._build([stored])[0], is_new
 
     # -- what they share -------------------------------------------------------------------------------------------
+
+    def _given(self, rows: Any, verb: str) -> Iterable[Any] | Framed:
+        frame = framed(self._info, rows, verb)
+        if frame is not None:
+            return frame
+        if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
+            raise InvalidValueError(
+                f"{verb} takes an iterable of rows, not a value of type {type(rows).__name__}",
+                hint=f"{verb.removeprefix('bulk_')}() takes one row",
+            )
+        return rows
 
     def _unique_key(self, key: Any) -> tuple[Field, ...]:
         if key is None:
@@ -336,15 +352,6 @@ class _Alteration:
 def _as_one(runner: Runner, statements: int) -> AbstractContextManager[Runner]:
     """The runner for so many statements of one batch."""
     return runner.together() if statements > 1 else nullcontext(runner)
-
-
-def _rows(rows: Any, verb: str) -> Iterable[Any]:
-    if isinstance(rows, (str, bytes, Mapping)) or not isinstance(rows, Iterable):
-        raise InvalidValueError(
-            f"{verb} takes an iterable of rows, not a value of type {type(rows).__name__}",
-            hint=f"{verb.removeprefix('bulk_')}() takes one row",
-        )
-    return rows
 
 
 def _size(batch_size: int | None) -> int:

@@ -10,7 +10,7 @@ from ..expressions import Reader
 from ..models import Field, ModelInfo
 from ..models.objects import given_values
 
-__all__ = ["not_null", "row_values"]
+__all__ = ["not_null", "of_row", "row_values"]
 
 
 def row_values(info: ModelInfo, row: Any) -> Mapping[str, Any]:
@@ -40,3 +40,10 @@ def not_null(reader: Reader, field: Field, value: Any) -> None:
             engine=reader.engine,
             hint="make it nullable=True",
         )
+
+
+def of_row(error: Any, number: int | None) -> Any:
+    """The error, saying which of many rows it is about."""
+    if number is not None:
+        error.args = (f"{error.fact} (row {number} of those given)",)
+    return error

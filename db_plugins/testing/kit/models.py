@@ -56,6 +56,7 @@ __all__ = [
     "Tile",
     "Token",
     "Vehicle",
+    "Voice",
 ]
 
 
@@ -325,6 +326,35 @@ class Labelled(Base):
     __tablename__ = "kit_labelled"
     id: Mapped[int] = mapped_column(primary_key=True)
     labels: Mapped[list[str] | None] = mapped_column(Words)
+
+
+class Loud(TypeDecorator[str]):
+    """Processes what is written, and leaves alone what is read."""
+
+    impl = sa.String(20)
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else value.upper()
+
+
+class Soft(TypeDecorator[str]):
+    """The other way round."""
+
+    impl = sa.String(20)
+    cache_ok = True
+
+    def process_result_value(self, value: str | None, dialect: Any) -> str | None:
+        return None if value is None else value.lower()
+
+
+class Voice(Base):
+    """Columns whose TypeDecorators work in one direction only."""
+
+    __tablename__ = "kit_voice"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    loud: Mapped[str | None] = mapped_column(Loud)
+    soft: Mapped[str | None] = mapped_column(Soft)
 
 
 class Classic(Base):
