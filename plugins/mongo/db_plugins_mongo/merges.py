@@ -50,7 +50,7 @@ class Merge:
     @property
     def takes_two_steps(self) -> bool:
         """Does an update of a stored row set what a new row does not hold?"""
-        return bool(self.conflict.update)
+        return bool(self.conflict.update) and not self.ignores
 
     @cached_property
     def calculated(self) -> Change:
