@@ -64,6 +64,15 @@ def test_null_is_a_missing_field_and_reads_as_none() -> None:
     assert row_maker(info, info.fields)([{}, {"mag": None}]) == [(None,) * len(info.fields)] * 2
 
 
+def test_a_document_holds_what_its_column_holds() -> None:
+    fields = tuple(info.by_name[name] for name in ("id", "mag", "ok", "color"))
+    made = document_maker(info, fields)([(1, 5, False, Color.RED), (2, float("inf"), None, None)])
+    assert made == [{"_id": 1, "mag": 5.0, "ok": False, "color": "RED"}, {"_id": 2, "mag": float("inf")}]
+    assert type(made[0]["mag"]) is float
+    with pytest.raises(ValueError, match="unpack"):
+        document_maker(info, fields)([(1, 5.0)])
+
+
 def test_a_decimal_comes_back_at_its_columns_scale() -> None:
     assert str(through_bson("price", Decimal("1.5"))) == "1.500"
     assert str(through_bson("exact", Decimal("1.5"))) == "1.5"
