@@ -10,34 +10,39 @@ The last takes two steps, for a pipeline with ``upsert`` cannot tell a new row f
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from pymongo import UpdateOne
 from pymongo import errors as driver
 
 from db_plugins.engine import Conflict
-from db_plugins.models import Field, ModelInfo
+from db_plugins.models import Field, Kind, ModelInfo
 
 from .codec import document_maker, path_of
 from .translate import Translator
 
-__all__ = ["Merge", "change_of", "clashing_paths", "merge_of", "place_of", "updates_by_key"]
+__all__ = ["Merge", "change_of", "clashing_paths", "merge_of", "placer", "updates_by_key"]
 
 Document = dict[str, Any]
 Change = dict[str, Any] | list[dict[str, Any]]
+Place = Callable[[Document], Document]
 Request = UpdateOne
 DUPLICATE_KEY = 11000
 
 
 @dataclass(frozen=True)
 class Merge:
-    """One insert with its conflict: ``key`` and ``columns`` are paths, ``unnumbered`` is the key left out, if it is."""
+    """One insert with its conflict: ``key`` and ``columns`` are paths, ``unnumbered`` is the numbered key if left out.
+
+    ``place`` makes the filter that finds the row of this key.
+    """
 
     info: ModelInfo
     conflict: Conflict
+    place: Place
     key: tuple[str, ...]
     columns: frozenset[str]
     unnumbered: Field | None
@@ -57,22 +62,29 @@ class Merge:
         """The update of the conflict's operands."""
         return Translator(self.info).update_document(self.conflict.update) if self.conflict.update else {}
 
-    def place(self, document: Document) -> Document:
-        """The filter that finds the row of this key."""
-        return place_of(document, self.key)
-
     def change(self, document: Document) -> Change:
         """The update of the stored row; empty if it stays as it is."""
         return {} if self.ignores else change_of(document, self.columns, self.calculated)
 
-    def request(self, document: Document) -> Request:
-        """The upsert that inserts the row where there is none, else sets the columns of the new one."""
-        if self.takes_two_steps or not self.columns:
-            return UpdateOne(self.place(document), {"$setOnInsert": document}, upsert=True)
-        change: Any = change_of(document, self.columns, {})
-        rest = {path: document[path] for path in document if path not in self.columns}
-        change["$setOnInsert"] = rest
-        return UpdateOne(self.place(document), change, upsert=True)
+    def requests(self, documents: Sequence[Document]) -> list[Request]:
+        """The upserts that insert the rows where there is none, else set the columns of the new one."""
+        place, key, columns = self.place, self.key, self.columns
+        if self.takes_two_steps or not columns:
+            return [UpdateOne(place(d), {"$setOnInsert": d}, upsert=True) for d in documents]
+        made = []
+        for document in documents:
+            kept: Document = {}
+            rest: Document = {}  # but the key, which a new row takes from the filter
+            for path, value in document.items():
+                if path in columns:
+                    kept[path] = value
+                elif path not in key:
+                    rest[path] = value
+            change = {"$set": kept} if len(kept) == len(columns) else change_of(kept, columns, {})
+            if rest:
+                change["$setOnInsert"] = rest
+            made.append(UpdateOne(place(document), change, upsert=True))
+        return made
 
     def second(self, document: Document) -> Request:
         """The update of a row that was there."""
@@ -89,6 +101,7 @@ def merge_of(info: ModelInfo, given: Collection[Field], conflict: Conflict) -> M
     return Merge(
         info,
         conflict,
+        placer(info, conflict.key),
         key,
         # A column of the key is as it is to be already.
         frozenset(path_of(info, f) for f in conflict.columns).difference(key),
@@ -96,16 +109,19 @@ def merge_of(info: ModelInfo, given: Collection[Field], conflict: Conflict) -> M
     )
 
 
-def place_of(document: Document, key: Sequence[str]) -> Document:
-    """The filter for these fields of the document; one that is a document itself must not be read as operators."""
-    found = {path: document[path] for path in key}
-    for path, value in found.items():
-        if isinstance(value, Mapping):
-            found[path] = {"$eq": value}
-    return found
+@lru_cache(maxsize=1024)
+def placer(info: ModelInfo, key: tuple[Field, ...]) -> Place:
+    """The function from a document to the filter that finds the row of its key."""
+    paths = [path_of(info, f) for f in key]
+    if any(f.kind in (Kind.JSON, Kind.NATIVE) for f in key):  # {"$ne": 1} must not be read as an operator
+        return lambda document: {path: {"$eq": document[path]} for path in paths}
+    if len(paths) == 1:
+        only = paths[0]
+        return lambda document: {only: document[only]}
+    return lambda document: {path: document[path] for path in paths}
 
 
-def change_of(document: Document, columns: Collection[str], calculated: Change) -> Change:
+def change_of(document: Document, columns: Collection[str], calculated: Change) -> Any:
     """The update that sets these fields as in the document, what it lacks to NULL, and also what was calculated."""
     kept = {path: document[path] for path in columns if path in document}
     gone = [path for path in columns if path not in document] if len(kept) < len(columns) else []
@@ -125,10 +141,17 @@ def updates_by_key(
     info: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[tuple[Any, ...]]
 ) -> list[Request]:
     """An update for each row, which holds the values of ``key`` and then those of ``columns``."""
+    place = placer(info, key)
     paths = [path_of(info, f) for f in key]
     changed = [path_of(info, f) for f in columns]
-    documents = document_maker(info, (*key, *columns))(rows)
-    return [UpdateOne(place_of(d, paths), change_of(d, changed, {})) for d in documents]
+    made = []
+    for document in document_maker(info, (*key, *columns))(rows):
+        found = place(document)
+        for path in paths:
+            del document[path]
+        whole = len(document) == len(changed)
+        made.append(UpdateOne(found, {"$set": document} if whole else change_of(document, changed, {})))
+    return made
 
 
 def clashing_paths(exc: driver.OperationFailure) -> set[str]:

@@ -29,7 +29,7 @@ from .codec import document_maker, path_of, row_maker
 from .connection import StoringVerbs
 from .engine import Find, MongoEngine
 from .errors import note_stored
-from .merges import Merge, change_of, place_of
+from .merges import Merge, change_of, placer
 from .translate import CannotSay, Filter, Translator
 
 __all__ = ["MockConnection", "MongomockEngine"]
@@ -147,11 +147,12 @@ class MockConnection(StoringVerbs):
     ) -> int:
         """Row by row."""
         collection = self._database[model.store]
-        keys, changed = ([path_of(model, f) for f in fields] for fields in (key, columns))
+        place = placer(model, key)
+        changed = [path_of(model, f) for f in columns]
         documents = document_maker(model, (*key, *columns))(rows)
         with self._during("write", model), self._undone(collection) as done:
             for document in documents:
-                there = collection.find_one(place_of(document, keys))
+                there = collection.find_one(place(document))
                 if there is not None:
                     collection.update_one({"_id": there["_id"]}, change_of(document, changed, {}))
                     done.append((there["_id"], there))

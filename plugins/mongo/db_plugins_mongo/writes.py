@@ -229,7 +229,7 @@ class WritingVerbs(Connection):
 
     def _merge_batch(self, merge: Merge, documents: list[Document], session: Any) -> int:
         collection = self._collection(merge.info.store)
-        result = collection.bulk_write([merge.request(d) for d in documents], session=session)
+        result = collection.bulk_write(merge.requests(documents), session=session)
         inserted = int(result.upserted_count)
         if merge.takes_two_steps and inserted < len(documents):
             new = result.upserted_ids
@@ -253,9 +253,7 @@ class WritingVerbs(Connection):
                     if merge.unnumbered is not None:
                         self._number(merge.info, merge.unnumbered, rest)
                     try:
-                        return inserted + int(
-                            collection.bulk_write([merge.request(d) for d in rest]).upserted_count
-                        )
+                        return inserted + int(collection.bulk_write(merge.requests(rest)).upserted_count)
                     except driver.BulkWriteError as exc:
                         if not exc.details["writeErrors"]:
                             raise

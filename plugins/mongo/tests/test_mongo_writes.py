@@ -23,7 +23,7 @@ from db_plugins.models import describe
 from db_plugins.nodes import Arithmetic, Operand, Value
 from db_plugins.runner import Runner
 from db_plugins.spec import Order
-from db_plugins_mongo.merges import change_of, merge_of, place_of
+from db_plugins_mongo.merges import change_of, merge_of, placer
 
 
 class Hits(Base):
@@ -99,7 +99,7 @@ def test_what_one_row_becomes() -> None:
     given = [field[name] for name in ("id", "name", "label", "mag")]
 
     def request(how: Conflict) -> UpdateOne:
-        return merge_of(info, given, how).request(row)
+        return merge_of(info, given, how).requests([row])[0]
 
     key = (field["id"],)
     assert request(Conflict("ignore", key)) == UpdateOne({"_id": 1}, {"$setOnInsert": row}, upsert=True)
@@ -108,7 +108,7 @@ def test_what_one_row_becomes() -> None:
         {
             "$set": {"label": "x"},
             "$unset": {"mag": ""},
-            "$setOnInsert": {"_id": 1, "star_name": "a"},
+            "$setOnInsert": {"star_name": "a"},
         },
         upsert=True,
     )
@@ -121,7 +121,8 @@ def test_what_one_row_becomes() -> None:
 
 def test_a_value_never_stands_where_an_operator_would() -> None:
     row = {"meta": {"$ne": 1}, "label": "$label"}
-    assert place_of(row, ["meta"]) == {"meta": {"$eq": {"$ne": 1}}}
+    info = describe(Star)
+    assert placer(info, (info.by_name["meta"],))(row) == {"meta": {"$eq": {"$ne": 1}}}
     changed: Any = change_of(row, ["label", "meta", "gone"], [{"$set": {"n": {"$add": ["$n", 1]}}}])
     assert changed == [
         {
@@ -553,7 +554,8 @@ def test_without_transactions_the_error_counts_the_rows_that_stay(
     words = alone(Star)
     words.add({"id": 1, "name": "taken", "count": 1})
     words.add({"id": 2, "name": "b", "count": 1})
-    more = {"count": Arithmetic("+", words.column("count"), Value(1))} if calculated else None
+    more = {"count": Arithmetic("+", words.column("count"), Value(1))}
+    more = more if calculated and action == "update" else {}
     how = conflict(words, action, "id", "mag" if action == "update" else "", more)
     rows = [
         {"id": 2, "name": "x", "mag": 5.0, "count": 1},
