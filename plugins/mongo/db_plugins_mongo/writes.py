@@ -161,14 +161,16 @@ class WritingVerbs(Connection):
         # Where a clash costs nothing, the row to be ignored is taken for new: whoever calls has often just looked.
         looks = self._session is not None or not merge.ignores
         clash: driver.DuplicateKeyError | None = None
-        while True:
+        for attempt in range(1_000_000):
             if looks or clash is not None:
                 there = self._again(lambda session: self._meet(merge, document, session))
                 if there is not None:
                     return False, there
             # A row that clashes with several indexes is refused by any one of them: so that of the key is asked first.
-            if clash is not None and (not merge.is_about_key(clash) or time.monotonic() > deadline):
-                raise clash
+            if clash is not None:
+                if not merge.is_about_key(clash) or time.monotonic() > deadline:
+                    raise clash
+                pause(attempt)  # it is gone again, or a secondary that is asked does not have it yet
             try:
                 if merge.unnumbered is None:
                     self._insert(merge.info, [document])
@@ -180,6 +182,7 @@ class WritingVerbs(Connection):
                     self._refuse_race(merge, exc)
                     raise
                 clash = exc
+        raise AssertionError("unreachable")
 
     def _meet(self, merge: Merge, document: Document, session: Any) -> Document | None:
         """Update the stored row, or leave it as it is; ``None`` if there is none."""
@@ -194,6 +197,7 @@ class WritingVerbs(Connection):
         return found
 
     def _refuse_race(self, merge: Merge, exc: driver.OperationFailure) -> None:
+        """Raise ConflictError if another row with the key of the conflict was stored since the transaction looked."""
         if merge.is_about_key(exc):
             raise self._given_up(
                 f"another transaction stored the same row of {merge.info.name} first", exc

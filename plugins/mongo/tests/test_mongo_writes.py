@@ -611,7 +611,7 @@ def test_numbers_that_another_program_took_are_passed_over(either: Any, size: in
     assert [row[0] for row in table(words, "id")] == list(range(1, 5 + size))
 
 
-def test_a_lost_answer_to_one_row_is_sent_again(own_server: Any) -> None:
+def test_a_lost_answer_to_one_row_is_sent_again_and_to_a_batch_leaves_nothing(own_server: Any) -> None:
     from mongo_models import engine_for
 
     server = own_server("mongodb")
@@ -628,4 +628,16 @@ def test_a_lost_answer_to_one_row_is_sent_again(own_server: Any) -> None:
                 data={"failCommands": [command], "closeConnection": True},
             )
             assert counts(put(words, how, {"name": "a", "mag": 1.0})) == expected
+    # Of a batch nothing is stored: its transaction never came to its end.
+    with pymongo.MongoClient(server.url) as client:
+        client.admin.command(
+            "configureFailPoint",
+            "failCommand",
+            mode={"times": 1},
+            data={"failCommands": ["update"], "closeConnection": True},
+        )
+        with pytest.raises(errors.EngineError) as caught:
+            put(words, how, {"name": "a", "mag": 5.0}, {"name": "b", "mag": 5.0})
+    assert isinstance(caught.value, (errors.OutcomeUnknownError, errors.ConnectionLostError))
+    assert table(words, "name", "mag") == [("a", 1.0)]
     words.connection.close()
