@@ -20,6 +20,7 @@ __all__ = [
     "make_converter",
     "make_dict_maker",
     "make_document_reader",
+    "make_document_writer",
     "make_object_maker",
     "written",
 ]
@@ -118,6 +119,31 @@ def make_document_reader(
         " return rows",
     ]
     return _paused_for_many(written(lines, known))
+
+
+def make_document_writer(
+    paths: Sequence[str], functions: Sequence[Convert | None], take_none: Sequence[bool]
+) -> Callable[[Sequence[Row]], list[dict[str, Any]]]:
+    """Rows to documents, None left out; functions that ``take_none`` get to see it, and may give it."""
+    columns = [f"c{n}" for n in range(len(paths))]
+    made, known = _conversions(columns, functions, take_none)
+    lines = [
+        "def make(rows):",
+        " documents = []",
+        " add = documents.append",
+        f" for {_tuple(columns)} in rows:",
+        "  document = {}",
+    ]
+    for column, path, function, takes_none, value in zip(
+        columns, paths, functions, take_none, made, strict=True
+    ):
+        if takes_none:
+            lines.append(f"  {column} = {value}")
+            value = column
+        elif function is not None and not isinstance(function, Unless):
+            value = f"f{column[1:]}({column})"  # without asking a second time whether it is None
+        lines += [f"  if {column} is not None:", f"   document[{path!r}] = {value}"]
+    return _paused_for_many(written([*lines, "  add(document)", " return documents"], known))
 
 
 def _conversions(

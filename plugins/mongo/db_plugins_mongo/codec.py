@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from bson import Binary, DBRef, Decimal128
@@ -26,7 +27,7 @@ from bson.int64 import Int64
 
 from db_plugins.errors import EngineError, InvalidValueError
 from db_plugins.models import Field, Kind, ModelInfo
-from db_plugins.models.makers import Unless, make_document_reader
+from db_plugins.models.makers import Unless, make_document_reader, make_document_writer
 from db_plugins.models.vectors import read_vector
 
 __all__ = [
@@ -67,8 +68,10 @@ def path_of(info: ModelInfo, field: Field) -> str:
 
 
 @lru_cache(maxsize=4096)
-def encoder(field: Field) -> Coder:
-    """The function from a checked value that is not None to what is stored."""
+def encoder(field: Field) -> Coder | None:
+    """The function from a checked value to what is stored, or ``None`` where they are the same.
+
+    Only that of a TypeDecorator is ever called with None, and may give it."""
     encode_kind = ENCODERS[field.kind](field)
     convert = field.to_stored
     if convert is None:
@@ -77,7 +80,7 @@ def encoder(field: Field) -> Coder:
     def encode_converted(value: Any) -> Any:
         stored = convert(value)
         try:
-            return None if stored is None else encode_kind(stored)
+            return stored if stored is None or encode_kind is None else encode_kind(stored)
         except (ArithmeticError, AttributeError, TypeError, ValueError) as exc:
             raise InvalidValueError(
                 f"{field.label}: its {type(field.sql_type).__name__} made a value of type "
@@ -105,9 +108,10 @@ def encode(field: Field | None, value: Any) -> Any:
     """One value as stored; ``None`` for NULL. Without a field it is a number in a calculation."""
     if field is None:
         return encode_number(value)
-    if value is None and field.to_stored is None:
-        return None
-    return encoder(field)(value)
+    encode_one = encoder(field)
+    if encode_one is None or (value is None and field.to_stored is None):
+        return value
+    return encode_one(value)
 
 
 def encode_number(value: Any) -> Any:
@@ -115,10 +119,6 @@ def encode_number(value: Any) -> Any:
     if isinstance(value, int) and not -(1 << 63) <= value < 1 << 63:
         value = Decimal(value)
     return Decimal128(value) if isinstance(value, Decimal) else value
-
-
-def _same(_field: Field) -> Coder:
-    return lambda value: value
 
 
 def _encode_decimal(field: Field) -> Coder:
@@ -149,8 +149,8 @@ def _decode_decimal(field: Field) -> Coder:
     return decode_decimal
 
 
-def _encode_enum(field: Field) -> Coder:
-    return (lambda member: member) if field.enum_class is None else (lambda member: member.name)
+def _encode_enum(field: Field) -> Coder | None:
+    return None if field.enum_class is None else attrgetter("name")
 
 
 def _decode_enum(field: Field) -> Coder | None:
@@ -211,22 +211,22 @@ def _nothing(_field: Field) -> None:
     return None
 
 
-ENCODERS: dict[Kind, Callable[[Field], Coder]] = {
-    Kind.INTEGER: _same,
-    Kind.FLOAT: lambda _field: float,
+ENCODERS: dict[Kind, Callable[[Field], Coder | None]] = {
+    Kind.INTEGER: _nothing,
+    Kind.FLOAT: lambda _field: Unless(float, float),
     Kind.DECIMAL: _encode_decimal,
-    Kind.TEXT: _same,
+    Kind.TEXT: _nothing,
     Kind.ENUM: _encode_enum,
-    Kind.BOOLEAN: _same,
+    Kind.BOOLEAN: _nothing,
     Kind.DATETIME: _encode_moment,
     Kind.NAIVE_DATETIME: _encode_moment,
     Kind.DATE: _encode_date,
     Kind.TIME: lambda _field: lambda time: time.isoformat(timespec="microseconds"),
     Kind.UUID: lambda _field: Binary.from_uuid,
-    Kind.BYTES: _same,
-    Kind.JSON: _same,
-    Kind.VECTOR: _same,
-    Kind.NATIVE: _same,
+    Kind.BYTES: _nothing,
+    Kind.JSON: _nothing,
+    Kind.VECTOR: _nothing,
+    Kind.NATIVE: _nothing,
 }
 
 DECODERS: dict[Kind, Callable[[Field], Coder | None]] = {
@@ -252,20 +252,15 @@ DECODERS: dict[Kind, Callable[[Field], Coder | None]] = {
 
 
 @lru_cache(maxsize=1024)
-def document_maker(info: ModelInfo, given: tuple[Field, ...]) -> Callable[[Sequence[Any]], Document]:
-    """The function from a row in the order of ``given`` to its document, NULLs left out."""
-    plan = [(path_of(info, f), encoder(f), f.to_stored is not None) for f in given]
-
-    def make(row: Sequence[Any]) -> Document:
-        document: Document = {}
-        for (path, encode_one, takes_none), value in zip(plan, row, strict=True):
-            if value is not None or takes_none:
-                stored = encode_one(value)
-                if stored is not None:
-                    document[path] = stored
-        return document
-
-    return make
+def document_maker(
+    info: ModelInfo, given: tuple[Field, ...]
+) -> Callable[[Sequence[tuple[Any, ...]]], list[Document]]:
+    """The function from rows in the order of ``given`` to their documents, NULLs left out."""
+    return make_document_writer(
+        [path_of(info, f) for f in given],
+        [encoder(f) for f in given],
+        [f.to_stored is not None for f in given],
+    )
 
 
 @lru_cache(maxsize=1024)

@@ -1,15 +1,14 @@
-"""The driver: runs what was compiled. Short, for all the thinking is in translate, codec and errors.
+"""The driver: runs what was compiled. Short, for all the thinking is in translate, codec, merges and errors.
 
-Verbs ── StoringVerbs ── MongoConnection   each call its own; with transactions
+WritingVerbs ── Verbs ── StoringVerbs ── MongoConnection   each call its own; with transactions
                       └─ MockConnection    in mock.py: without
       └─ MongoTransaction                  all calls in one ClientSession
 """
 
 from __future__ import annotations
 
-import random
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from functools import cached_property
@@ -23,26 +22,22 @@ from pymongo.write_concern import WriteConcern
 
 from db_plugins.config import Settings
 from db_plugins.engine import (
-    BulkResult,
     Compiled,
-    Conflict,
-    Connection,
     SupportsStorage,
     SupportsTransactions,
     TransactionConnection,
 )
-from db_plugins.errors import ConflictError, UnsupportedOperationError
-from db_plugins.models import Field, ModelInfo
-from db_plugins.nodes import Operand
+from db_plugins.errors import UnsupportedOperationError
+from db_plugins.models import ModelInfo
 
 from . import storage
 from .aggregates import AggregatingVerbs
 from .client import address_of, database_of, make_client, user_of
-from .codec import CODEC_OPTIONS, document_maker, path_of, row_maker
+from .codec import CODEC_OPTIONS, row_maker
 from .engine import Find
-from .errors import TRANSIENT, Situation, during
+from .errors import Situation, during, note_stored
 from .numbering import COUNTERS, Numbering
-from .translate import Translator
+from .writes import PATIENCE_SECONDS, WritingVerbs, pause, was_contention
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -50,14 +45,11 @@ if TYPE_CHECKING:
 __all__ = ["MongoConnection", "MongoTransaction", "StoringVerbs"]
 
 T = TypeVar("T")
-#: How long a call of its own is sent again while other transactions hold its rows.
-PATIENCE_SECONDS = 60.0
-WRITE_CONFLICT = 112
 _FETCH_ALL = 2000
 
 
-class Verbs(Connection):
-    """The verbs over one database, in the session if there is one."""
+class Verbs(WritingVerbs):
+    """The verbs over one database, in the session if there is one: those that read, and how a call is run."""
 
     def __init__(self, settings: Settings, engine: str, database: Any, session: Any = None) -> None:
         self._settings = settings
@@ -132,95 +124,6 @@ class Verbs(Connection):
         ):
             return int(next(iter(found), {"n": 0})["n"])  # of nothing there is no document
 
-    # -- writes ----------------------------------------------------------------------------------------------
-
-    def insert(
-        self,
-        model: ModelInfo,
-        given: tuple[Field, ...],
-        rows: Sequence[tuple[Any, ...]],
-        conflict: Conflict | None,
-        returning: tuple[Field, ...],
-    ) -> BulkResult:
-        if conflict is not None:
-            raise UnsupportedOperationError(f"{self._engine} cannot yet {conflict.action} rows in conflict")
-        if not rows:
-            return BulkResult()
-        make = document_maker(model, given)
-        with self._during("write", model):
-            stored = self._store(model, given, [make(row) for row in rows])
-        return BulkResult(inserted=len(rows), rows=row_maker(model, returning)(stored) if returning else ())
-
-    def _store(
-        self, model: ModelInfo, given: tuple[Field, ...], documents: list[dict[str, Any]]
-    ) -> list[dict[str, Any]]:
-        numbered = model.numbered
-        if numbered is None:
-            self._insert(model, documents)
-            return documents
-        path = path_of(model, numbered)
-        if numbered in given:
-            highest = max(document[path] for document in documents)
-            if self._session is not None:  # others may number as soon as this commits
-                self._numbering.move_past(model, highest)
-                self._insert(model, documents)
-            else:
-                self._insert(model, documents)
-                self._numbering.move_past(model, highest)
-            return documents
-        self._insert_numbered(model, numbered, documents)
-        return documents
-
-    def _insert_numbered(self, model: ModelInfo, numbered: Field, documents: list[dict[str, Any]]) -> None:
-        path = path_of(model, numbered)
-        for attempt in range(3):
-            numbers = self._numbering.take(model, numbered, len(documents))
-            for document, number in zip(documents, numbers, strict=True):
-                document[path] = number
-            try:
-                self._insert(model, documents)
-                return
-            except (driver.DuplicateKeyError, driver.BulkWriteError) as exc:
-                if attempt == 2 or not _is_about(exc, path):
-                    raise
-                # Another program stored rows with keys of its own: number past them.
-                self._numbering.restart(model, numbered)
-                if self._session is not None:  # the server has given the transaction up
-                    raise ConflictError(
-                        f"another program has numbered rows of {model.name} itself",
-                        engine=self._engine,
-                        orig=exc,
-                        hint="run it again: run_transaction() does",
-                    ) from exc
-
-    def _insert(self, model: ModelInfo, documents: list[dict[str, Any]]) -> None:
-        collection = self._collection(model.store)
-        if len(documents) == 1:
-            self._again(lambda session: collection.insert_one(documents[0], session=session))
-        else:
-            self._together(lambda session: collection.insert_many(documents, session=session))
-
-    def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
-        find: Find = query.native
-        info = find.info
-        change = Translator(info).update_document(values)
-        collection = self._collection(info.store)
-        with self._during("write", info):
-            if find.names_one:
-                result = self._again(lambda s: collection.update_one(find.filter, change, session=s))
-            elif isinstance(change, list) or any(set(values) & set(unique.fields) for unique in info.uniques):
-                result = self._together(lambda s: collection.update_many(find.filter, change, session=s))
-            else:  # nothing can fail half-way
-                result = self._again(lambda s: collection.update_many(find.filter, change, session=s))
-        return int(result.matched_count)
-
-    def delete(self, query: Compiled) -> int:
-        find: Find = query.native
-        collection = self._collection(find.info.store)
-        delete = collection.delete_one if find.names_one else collection.delete_many
-        with self._during("write", find.info):
-            return int(self._again(lambda session: delete(find.filter, session=session)).deleted_count)
-
     # -- how a call is run -----------------------------------------------------------------------------------
 
     def _during(self, doing: str, model: ModelInfo | None = None) -> AbstractContextManager[None]:
@@ -235,20 +138,6 @@ class Verbs(Connection):
         if found is None:
             found = self._collections[name] = self._database[name]
         return found
-
-    def _again(self, work: Callable[[Any], T]) -> T:
-        """Do the work, which is one atomic call."""
-        return work(self._session)
-
-    def _together(self, work: Callable[[Any], T]) -> T:
-        """Do the work, which is all or nothing where that can be."""
-        return work(self._session)
-
-
-def _is_about(exc: driver.OperationFailure, path: str) -> bool:
-    details = exc.details or {}
-    first = (details.get("writeErrors") or [details])[0]
-    return first.get("code", exc.code) == 11000 and list(first.get("keyPattern") or ()) == [path]
 
 
 class StoringVerbs(Verbs, SupportsStorage):
@@ -302,8 +191,11 @@ class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions):
         with self._during("read"):
             return dict(self._client.admin.command("hello"))
 
+    def _has_transactions(self) -> bool:
+        return storage.has_transactions(self._hello)
+
     def begin(self, isolation: str = "snapshot", *, read_only: bool = False) -> TransactionConnection:
-        if not storage.has_transactions(self._hello):
+        if not self._has_transactions():
             raise UnsupportedOperationError(
                 f"{self._engine} at {self._where} has no transactions: it is in no replica set",
                 hint="start it with --replSet rs0 and run rs.initiate() once",
@@ -320,32 +212,28 @@ class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions):
             try:
                 return work(None)
             except driver.OperationFailure as exc:
-                if not _was_contention(exc) or time.monotonic() > deadline:
+                if not was_contention(exc) or time.monotonic() > deadline:
                     raise
-            _pause(attempt)
+            pause(attempt)
         raise AssertionError("unreachable")
 
     def _together(self, work: Callable[[Any], T]) -> T:
-        if not storage.has_transactions(self._hello):
+        if not self._has_transactions():
             return self._again(work)
 
         def whole(_none: Any) -> T:
             with self._client.start_session() as session:
                 session.start_transaction(**_concerns("batch"))
-                result = work(session)
+                try:
+                    result = work(session)
+                except Exception as exc:
+                    note_stored(exc, 0)
+                    raise
                 with self._during("commit"):
                     session.commit_transaction()
                 return result
 
         return self._again(whole)
-
-
-def _was_contention(exc: driver.OperationFailure) -> bool:
-    return exc.code == WRITE_CONFLICT or exc.has_error_label(TRANSIENT)
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
 
 
 def _concerns(isolation: str) -> dict[str, Any]:

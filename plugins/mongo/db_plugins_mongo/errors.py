@@ -31,7 +31,7 @@ from db_plugins.errors import (
 )
 from db_plugins.models import ModelInfo
 
-__all__ = ["NULL_MARK", "RANGE_MARK", "Situation", "classify", "during"]
+__all__ = ["NULL_MARK", "RANGE_MARK", "Situation", "classify", "during", "note_stored"]
 
 TRANSIENT = "TransientTransactionError"
 UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
@@ -75,8 +75,23 @@ def classify(exc: Exception, engine: str) -> EngineError | None:
         return None
     here = situation or Situation(engine, engine)
     made = _choose(exc)(exc, _answer(exc), here)
-    made.engine, made.orig = here.engine, exc
+    made.engine, made.orig, made.stored = here.engine, exc, _stored(exc, here)
     return made
+
+
+def note_stored(exc: Exception, rows: int) -> None:
+    """Say how many rows of the call stay stored, where the driver's exception cannot know."""
+    exc.dbp_stored = rows  # type: ignore[attr-defined]
+
+
+def _stored(exc: Exception, here: Situation) -> int:
+    """How many rows of the call stay stored: those before the one that was refused, unless they are undone."""
+    noted: int | None = getattr(exc, "dbp_stored", None)
+    if noted is not None or here.in_transaction:
+        return noted or 0
+    details = getattr(exc, "details", None)
+    counts = details if isinstance(details, Mapping) else {}
+    return sum(int(counts.get(name) or 0) for name in ("nInserted", "nUpserted", "nMatched"))
 
 
 def _choose(exc: Exception) -> Maker:
@@ -123,7 +138,7 @@ def _says(answer: Mapping[str, Any]) -> str:
 # -- one maker per meaning -----------------------------------------------------------------------------------
 
 
-def _duplicate(exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineError:
+def _duplicate(_exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineError:
     pattern = answer.get("keyPattern")
     columns = list(pattern) if isinstance(pattern, Mapping) else []
     names: tuple[str, ...] = ()
@@ -138,11 +153,7 @@ def _duplicate(exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineEr
             attributes=names,
             hint="find them with group_by and correct them first",
         )
-    error = DuplicateKeyError(f"a {_about(here)} with this ({shown}) is already there", attributes=names)
-    details = getattr(exc, "details", None)
-    if isinstance(details, Mapping) and not here.in_transaction:
-        error.stored = int(details.get("nInserted", 0))
-    return error
+    return DuplicateKeyError(f"a {_about(here)} with this ({shown}) is already there", attributes=names)
 
 
 def _check(_exc: Any, _answer: Mapping[str, Any], here: Situation) -> EngineError:

@@ -8,7 +8,8 @@ transactions.
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
@@ -24,9 +25,11 @@ from db_plugins.nodes import Compare, Like, Node, Operand, Value
 from db_plugins.spec import Order
 
 from .client import database_of
-from .codec import row_maker
+from .codec import document_maker, path_of, row_maker
 from .connection import StoringVerbs
 from .engine import Find, MongoEngine
+from .errors import note_stored
+from .merges import Merge, change_of, placer
 from .translate import CannotSay, Filter, Translator
 
 __all__ = ["MockConnection", "MongomockEngine"]
@@ -89,44 +92,102 @@ class MockConnection(StoringVerbs):
 
     def _insert(self, model: ModelInfo, documents: list[dict[str, Any]]) -> None:
         collection = self._database[model.store]
-        done: list[Any] = []
-        with _lock:
-            try:
-                for document in documents:
-                    collection.insert_one(document)
-                    done += [document["_id"]]
-            except PyMongoError:
-                collection.delete_many({"_id": {"$in": done}})
-                raise
+        with self._undone(collection) as done:
+            for document in documents:
+                collection.insert_one(document)
+                done.append((document["_id"], None))
+
+    def _merge(self, merge: Merge, documents: list[dict[str, Any]]) -> tuple[int, list[dict[str, Any]]]:
+        """Row by row; calculated values are worked out here."""
+        collection = self._database[merge.info.store]
+        inserted: list[dict[str, Any]] = []
+        stored: list[dict[str, Any]] = []
+        with self._undone(collection) as done:
+            for document in documents:
+                place = merge.place(document)
+                there = collection.find_one(place)
+                if there is None:
+                    if merge.unnumbered is None:
+                        self._insert(merge.info, [document])
+                    else:
+                        self._insert_numbered(merge.info, merge.unnumbered, [document])
+                    inserted.append(document)
+                    done.append((document["_id"], None))
+                elif not merge.ignores:
+                    known = _worked_out(merge.info, there, merge.conflict.update)
+                    calculated = MockTranslator(merge.info).update_document(known) if known else {}
+                    if change := change_of(document, merge.columns, calculated):
+                        collection.update_one({"_id": there["_id"]}, change)
+                        done.append((there["_id"], there))
+                if len(documents) == 1:
+                    stored = [collection.find_one(place)]
+            if inserted and merge.unnumbered is None:
+                self._move_past(merge.info, inserted)
+        return len(inserted), stored
 
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
         """Row by row; calculated values are worked out here."""
         find: Find = query.native
         info = find.info
         collection = self._database[info.store]
-        done: list[dict[str, Any]] = []
-        with _lock, self._during("write", info):
+        with self._during("write", info), self._undone(collection) as done:
             documents = list(collection.find(find.filter))
-            rows = row_maker(info, info.fields)(documents)
-            try:
-                for document, row in zip(documents, rows, strict=True):
-                    before = dict(zip((f.name for f in info.fields), row, strict=True))
-                    known = {f: Value(fit(f, compute(op, before)), f) for f, op in values.items()}
-                    collection.update_one(
-                        {"_id": document["_id"]}, MockTranslator(info).update_document(known)
-                    )
-                    done.append(document)
-            except (PyMongoError, EngineError):
-                for document in reversed(done):  # so that no two ever share a unique value on the way back
-                    collection.replace_one({"_id": document["_id"]}, document)
-                raise
+            for document in documents:
+                known = _worked_out(info, document, values)
+                collection.update_one({"_id": document["_id"]}, MockTranslator(info).update_document(known))
+                done.append((document["_id"], document))
         return len(documents)
+
+    def update_each(
+        self,
+        model: ModelInfo,
+        key: tuple[Field, ...],
+        columns: tuple[Field, ...],
+        rows: Sequence[tuple[Any, ...]],
+    ) -> int:
+        """Row by row."""
+        collection = self._database[model.store]
+        place = placer(model, key)
+        changed = [path_of(model, f) for f in columns]
+        documents = document_maker(model, (*key, *columns))(rows)
+        with self._during("write", model), self._undone(collection) as done:
+            for document in documents:
+                there = collection.find_one(place(document))
+                if there is not None:
+                    collection.update_one({"_id": there["_id"]}, change_of(document, changed, {}))
+                    done.append((there["_id"], there))
+            return len(done)
+
+    @contextmanager
+    def _undone(self, collection: Any) -> Iterator[list[tuple[Any, dict[str, Any] | None]]]:
+        """Alone until the end; an error undoes what the list says: keys, and what was there before."""
+        done: list[tuple[Any, dict[str, Any] | None]] = []
+        with _lock:
+            try:
+                yield done
+            except (PyMongoError, EngineError) as exc:
+                for key, before in reversed(done):  # so that no two ever share a unique value on the way back
+                    if before is None:
+                        collection.delete_one({"_id": key})
+                    else:
+                        collection.replace_one({"_id": key}, before)
+                note_stored(exc, 0)
+                raise
 
     def version(self) -> str:
         return f"mongomock-ng {metadata.version('mongomock-ng')}"
 
     def close(self) -> None:
         pass
+
+
+def _worked_out(
+    info: ModelInfo, document: Mapping[str, Any], values: Mapping[Field, Operand]
+) -> dict[Field, Operand]:
+    """The operands' values for a stored row."""
+    row = row_maker(info, info.fields)([document])[0]
+    before = dict(zip((f.name for f in info.fields), row, strict=True))
+    return {f: Value(fit(f, compute(operand, before)), f) for f, operand in values.items()}
 
 
 def _client(settings: Settings) -> Any:

@@ -29,6 +29,8 @@ class Numbering:
         self._database = database
         self._counters = database[COUNTERS]
         self._started: set[str] = set()
+        #: The least that ``last`` can be: it only grows.
+        self._known: dict[str, int] = {}
 
     def take(self, info: ModelInfo, field: Field, count: int) -> range:
         """The next ``count`` numbers, which nobody else gets."""
@@ -43,7 +45,7 @@ class Numbering:
 
     def move_past(self, info: ModelInfo, highest: int) -> None:
         """Let no number up to this one be given: a row was stored with it."""
-        if highest > 0:
+        if highest > self._known.get(info.store, 0):
             self._advance(info.store, {"$max": {"last": highest}})
 
     def restart(self, info: ModelInfo, field: Field) -> None:
@@ -57,6 +59,7 @@ class Numbering:
         """The collection is gone: start anew."""
         self._counters.delete_one({"_id": store})
         self._started.discard(store)
+        self._known.pop(store, None)
 
     def _advance(self, store: str, change: dict[str, Any]) -> int:
         # Of several that make the counter at the same moment, a server may fail one with 11000 or answer with
@@ -69,7 +72,8 @@ class Numbering:
             except DuplicateKeyError:
                 continue
             if counter is not None:
-                return int(counter["last"])
+                self._known[store] = last = int(counter["last"])
+                return last
         raise EngineError(
             f"the counter of {store} could not be advanced", hint="look at the collection " + COUNTERS
         )

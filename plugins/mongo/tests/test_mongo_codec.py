@@ -26,7 +26,7 @@ UTC = dt.UTC
 def through_bson(name: str, value: Any) -> Any:
     """The value written to this column and read back, by way of the bytes that the server gets."""
     fields = (info.by_name[name],)
-    document = document_maker(info, fields)((value,))
+    document = document_maker(info, fields)([(value,)])[0]
     stored = bson.decode(bson.encode(document, codec_options=CODEC_OPTIONS), codec_options=CODEC_OPTIONS)
     return row_maker(info, fields)([stored])[0][0]
 
@@ -60,8 +60,17 @@ def test_a_boundary_value_comes_back_as_it_went_in(name: str, value: Any) -> Non
 
 
 def test_null_is_a_missing_field_and_reads_as_none() -> None:
-    assert document_maker(info, info.fields)((None,) * len(info.fields)) == {}
+    assert document_maker(info, info.fields)([(None,) * len(info.fields)]) == [{}]
     assert row_maker(info, info.fields)([{}, {"mag": None}]) == [(None,) * len(info.fields)] * 2
+
+
+def test_a_document_holds_what_its_column_holds() -> None:
+    fields = tuple(info.by_name[name] for name in ("id", "mag", "ok", "color"))
+    made = document_maker(info, fields)([(1, 5, False, Color.RED), (2, float("inf"), None, None)])
+    assert made == [{"_id": 1, "mag": 5.0, "ok": False, "color": "RED"}, {"_id": 2, "mag": float("inf")}]
+    assert type(made[0]["mag"]) is float
+    with pytest.raises(ValueError, match="unpack"):
+        document_maker(info, fields)([(1, 5.0)])
 
 
 def test_a_decimal_comes_back_at_its_columns_scale() -> None:
@@ -155,7 +164,7 @@ class Own(Base):
 def test_a_type_decorator_has_the_first_and_the_last_word_also_about_none() -> None:
     own = describe(Own)
     field = own.by_name["half"]
-    assert document_maker(own, (field,))((None,)) == {"half": -1}
+    assert document_maker(own, (field,))([(None,)]) == [{"half": -1}]
     assert row_maker(own, (field,))([{"half": -1}, {"half": 4}]) == [(None,), (8,)]
 
 
