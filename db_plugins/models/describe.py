@@ -112,7 +112,7 @@ class ModelInfo:
         """The class's name, as messages give it."""
         return self.cls.__name__
 
-    @property
+    @cached_property
     def store(self) -> str:
         """The table's or collection's name."""
         return str(self.mapper.local_table.name)  # type: ignore[attr-defined]
