@@ -2,7 +2,8 @@
 
 A pool takes 6 µs to lend a connection, and a ping beforehand takes a round trip: longer than SQLite, and as long as
 PostgreSQL, needs for a row by its key. So one idle connection stays at hand between reads, for ``SECONDS_AT_HAND``; its
-socket is looked at before each use, without a round trip. Writes and transactions take theirs from the pool, as ever.
+socket is looked at before each use, without a round trip. A write of one statement takes it, too; transactions take theirs
+from the pool, as ever.
 """
 
 from __future__ import annotations
