@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from .deleting import delete_together
 from .engine import (
     BulkResult,
     Capability,
@@ -24,6 +25,15 @@ from .engine import (
 from .errors import EngineError, UnsupportedOperationError
 from .evaluation import evaluate, sort_rows
 from .expressions import Reader
+from .foreign_keys import (
+    Look,
+    check_new_parents,
+    check_parents,
+    find_child,
+    find_new_orphan,
+    find_orphan,
+    name_reference,
+)
 from .joining import base_of, fetch_together
 from .models import Field, ModelInfo, describe
 from .models.objects import make_builder
@@ -99,14 +109,22 @@ class Runner:
             self.block.check()
         return self._connect()
 
+    def aside(self) -> Runner:
+        """A runner on the same connection that heeds no earlier error: to look what went wrong."""
+        return Runner(self.engine, self._connect, shared=self)
+
     @contextmanager
-    def errors(self) -> Iterator[None]:
-        """``driver_errors`` of this engine; inside a transaction the first of them ends it."""
+    def errors(self, look: Look | None = None) -> Iterator[None]:
+        """``driver_errors`` of this engine; inside a transaction the first of them ends it.
+
+        ``look`` finds out which foreign key is broken, where the server does not say so.
+        """
         try:
             with driver_errors(self.engine):
                 yield
         except EngineError as error:
             error.engine = error.engine or self.engine.name
+            name_reference(self, error, look)
             if self.block is not None and self.block.error is None:
                 self.block.error = error
             raise
@@ -220,16 +238,26 @@ class Runner:
     ) -> BulkResult:
         """Store rows of one shape."""
         self._need_write()
-        with self.errors():
+        check_parents(self, info, given, rows)
+        with self.errors(lambda aside: find_orphan(aside, info, given, rows)):
             return self.connection.insert(info, given, rows, conflict, returning)
 
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
         """Set columns of the spec's rows; how many matched."""
-        return self._write(spec, lambda connection, query: connection.update(query, values))
+        self._need_write()
+        check_new_parents(self, spec, values)
+        with self.errors(lambda aside: find_new_orphan(aside, spec, values)):
+            return self._write(spec, lambda connection, query: connection.update(query, values))
 
     def delete(self, spec: QuerySpec) -> int:
-        """Delete the spec's rows; how many."""
-        return self._write(spec, lambda connection, query: connection.delete(query))
+        """Delete the spec's rows, and what goes with them (``cascades``); how many of the spec's own."""
+        self._need_write()
+        return delete_together(self, spec)
+
+    def delete_alone(self, spec: QuerySpec) -> int:
+        """Delete the spec's rows and nothing else; how many."""
+        with self.errors(lambda aside: find_child(aside, spec)):
+            return self._write(spec, lambda connection, query: connection.delete(query))
 
     def _need_write(self) -> None:
         if Capability.WRITE not in self.engine.capabilities:

@@ -34,6 +34,8 @@ from db_plugins.errors import (
     ServerUnreachableError,
 )
 
+from .references import broken_reference
+
 if TYPE_CHECKING:
     from db_plugins.config import Settings
     from db_plugins.models import ModelInfo
@@ -151,7 +153,7 @@ _MISSING_TABLE = {"42P01", 1146}
 class Context:
     """What an exception is about: attached by the connection, read here."""
 
-    __slots__ = ("committing", "failure", "in_transaction", "model", "writing")
+    __slots__ = ("committing", "deleting", "failure", "in_transaction", "model", "writing")
 
     def __init__(
         self,
@@ -160,12 +162,14 @@ class Context:
         writing: bool = False,
         in_transaction: bool = False,
         committing: bool = False,
+        deleting: bool = False,
         failure: Kind | None = None,
     ) -> None:
         self.model = model
         self.writing = writing
         self.in_transaction = in_transaction
         self.committing = committing
+        self.deleting = deleting
         self.failure = failure
 
 
@@ -231,6 +235,8 @@ class Classifier:
             )
         if kind is EngineError:
             return self._other(orig, context)
+        if kind is ForeignKeyError and (reference := broken_reference(orig, context)) is not None:
+            return reference(self.engine, orig)
         attributes = attributes_of(orig, context.model) if issubclass(kind, IntegrityError) else ()
         fact, hint = WORDS[kind]
         words = {
@@ -306,12 +312,6 @@ def attributes_of(orig: BaseException, model: ModelInfo | None) -> tuple[str, ..
             return model.attributes_of(columns) if model is not None else tuple(columns)
         if constraint and model is not None and (found := _of_constraint(constraint, model)):
             return found
-    if (
-        model is not None
-        and len(model.foreign_keys) == 1
-        and "SQLITE_CONSTRAINT_FOREIGNKEY" in codes_of(orig)
-    ):
-        return tuple(f.name for f in model.foreign_keys[0].fields)
     return ()
 
 

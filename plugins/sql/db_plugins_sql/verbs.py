@@ -167,7 +167,7 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
             return connection.execute(words.update(query.spec, values)).rowcount
 
     def delete(self, query: Compiled) -> int:
-        with self._use(Context(query.spec.model, writing=True)) as connection:
+        with self._use(Context(query.spec.model, writing=True, deleting=True)) as connection:
             words = self._words(connection, query.spec)
             return connection.execute(words.delete(query.spec)).rowcount
 
