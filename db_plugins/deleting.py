@@ -350,7 +350,7 @@ class _Deletion:
                 for row in self._fetch(child, columns, child.key, list(self.doomed[table])):
                     node = (table, row[: len(child.key)])
                     parent = by_value.get(row[len(child.key) :])
-                    if parent is not None and parent != node:
+                    if parent is not None:  # also the row itself: InnoDB lets no row go that refers to itself
                         edges.setdefault(node, []).append((reference, parent))
         return edges
 

@@ -38,6 +38,8 @@ __all__ = [
 ]
 
 Row = tuple[Any, ...]
+#: What ON DELETE does not resolve by itself.
+REFUSING = ("NO ACTION", "RESTRICT")
 #: Looks which foreign key is broken.
 Look = Callable[["Runner"], ForeignKeyError | None]
 
@@ -137,13 +139,20 @@ def _calculated(
 def find_child(runner: Runner, spec: QuerySpec) -> ForeignKeyError | None:
     """The error of rows to be deleted that others refer to."""
     for reference in referrers_of(spec.model):
-        if reference.parent is not spec.model:
-            continue  # a subclass's own columns, which this model lacks
+        if reference.ondelete not in REFUSING or reference.parent is not spec.model:
+            continue
         child = runner.reader(reference.child.cls).model
+        own: set[Row] = set()
+        if child.table is spec.model.table:  # rows that go themselves are in nobody's way
+            own = set(map(tuple, runner.rows(spec.but(columns=spec.model.key))))
         for rows in runner.fetch(spec.but(columns=reference.keys)):
             for part in parts_of([row for row in map(tuple, rows) if None not in row]):
-                found = QuerySpec(child, child.key, where=among(reference.fields, part), limit=1)
-                if runner.rows(found):
+                found = QuerySpec(child, child.key, where=among(reference.fields, part))
+                if own:
+                    there = any(tuple(row) not in own for row in runner.rows(found))
+                else:
+                    there = bool(runner.rows(found.but(limit=1)))
+                if there:
                     return still_referred(reference, runner.engine.name)
     return None
 

@@ -150,7 +150,7 @@ class Parents(Harness):
     def test_a_row_that_another_of_its_table_refers_to_stays(self, connect: Connect) -> None:
         db = connect(Sensor, Reading)
         sensors = db.query(Sensor)
-        sensors.bulk_insert([{"id": 1, "twin_id": 1}, {"id": 2, "twin_id": 1}])
+        sensors.bulk_insert([{"id": 1, "twin_id": None}, {"id": 2, "twin_id": 1}])
         error = broken(db, ForeignKeyError, {"twin_id"}, lambda: sensors.filter(id=1).delete())
         assert error.fact == "Sensor is still referred to by Sensor.twin_id"
         assert sensors.filter(id=2).delete() == 1

@@ -46,6 +46,7 @@ Kind = type[EngineError]
 
 #: SQLSTATE → error; a two-letter key is a class of states. PostgreSQL, appendix A.
 POSTGRESQL_CODES: Mapping[str, Kind] = {
+    "23001": ForeignKeyError,
     "23502": NotNullError,
     "23503": ForeignKeyError,
     "23505": DuplicateKeyError,
@@ -146,6 +147,8 @@ WORDS: Mapping[Kind, tuple[str, str | None]] = {
     ),
 }
 
+#: For ON DELETE RESTRICT SQLite has the code of a trigger: the message tells that it is a foreign key.
+_SQLITE_RESTRICT = "FOREIGN KEY constraint failed"
 #: SQLite has one code for every mistake in a statement: there the message is asked.
 _MISSING_TABLE = {"42P01", 1146}
 
@@ -216,6 +219,8 @@ class Classifier:
 
     def _kind(self, exc: Exception, orig: BaseException, context: Context) -> Kind:
         kind = _lookup(self.codes, codes_of(orig))
+        if kind is IntegrityError and str(orig) == _SQLITE_RESTRICT:
+            kind = ForeignKeyError
         lost = getattr(exc, "connection_invalidated", False)
         if lost and kind in (None, ConnectionLostError):
             kind = ConnectionLostError

@@ -47,7 +47,7 @@ def broken_reference(
     model = context.model
     if model is None:
         return None
-    if getattr(orig, "sqlite_errorname", None) == "SQLITE_CONSTRAINT_FOREIGNKEY":
+    if getattr(orig, "sqlite_errorname", None) is not None:
         own = references_of(model)
         by_key = all(set(r.keys) == set(r.parent.key) for r in referrers_of(model))  # which no update changes
         is_sure = len(own) == 1 and by_key and not context.deleting
