@@ -238,15 +238,15 @@ class Runner:
     ) -> BulkResult:
         """Store rows of one shape."""
         self._need_write()
-        check_parents(self, info, given, rows)
         with self.errors(lambda aside: find_orphan(aside, info, given, rows)):
+            check_parents(self, info, given, rows)
             return self.connection.insert(info, given, rows, conflict, returning)
 
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
         """Set columns of the spec's rows; how many matched."""
         self._need_write()
-        check_new_parents(self, spec, values)
         with self.errors(lambda aside: find_new_orphan(aside, spec, values)):
+            check_new_parents(self, spec, values)
             return self._write(spec, lambda connection, query: connection.update(query, values))
 
     def delete(self, spec: QuerySpec) -> int:

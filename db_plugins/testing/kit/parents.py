@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
+import pytest
+
 from db_plugins import Capability
-from db_plugins.errors import ForeignKeyError
+from db_plugins.errors import ForeignKeyError, UnsupportedOperationError
 from db_plugins.models.links import link_model
 from db_plugins.query import BaseQuery
 
@@ -176,7 +178,14 @@ class Parents(Harness):
         def add_an_orphan() -> None:
             with db.transaction() as tx:
                 tx.query(Author).insert({"name": "b"})
-                tx.query(Book).insert({"title": "c", "author_id": 99})
+                broken(
+                    db,
+                    ForeignKeyError,
+                    {"author_id"},
+                    lambda: tx.query(Book).insert({"title": "c", "author_id": 99}),
+                )
+                with pytest.raises(UnsupportedOperationError, match="ForeignKeyError"):
+                    tx.query(Book).count()
 
         broken(db, ForeignKeyError, {"author_id"}, add_an_orphan)
         assert (db.query(Author).count(), db.query(Book).count()) == (1, 1)
