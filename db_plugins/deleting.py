@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,9 @@ from .foreign_keys import check_parents
 from .joining import among, base_of, parts_of
 from .models import Field, ModelInfo
 from .nodes import Node, Operand, Value, all_of
-from .references import Reference, referrers_of, still_referred
+from .references import still_referred
 from .spec import QuerySpec
+from .unwinding import Unwinding, in_groups, parents_of, rows_by
 
 if TYPE_CHECKING:
     from .runner import Runner
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
 __all__ = ["delete_together"]
 
 Row = tuple[Any, ...]
-#: A row of a table, by its key.
-Node_ = tuple[sa.Table, Row]
 
 #: How often a call of its own is done again while others change its rows: five seconds of waiting in all.
 ATTEMPTS = 50
@@ -90,7 +89,7 @@ class _Deletion:
         if not keys:
             return 0
         self._collect(spec.model, keys)
-        groups = self._order()
+        groups = in_groups([*self.doomed, *(step.target.table for step, _ in self.sweeps)])
         self._read_sweeps(groups)
         self._check()
         for change, values in self.changes:
@@ -153,29 +152,17 @@ class _Deletion:
             places = [info.key.index(f) for f in step.near]
             found: Iterable[Row] = (tuple([key[at] for at in places]) for key in keys)
         else:
-            found = self._fetch(source, step.near, source.key, keys, source.only_this_class)
+            found = rows_by(self.runner, source, step.near, source.key, keys, source.only_this_class)
         values = [key for key in dict.fromkeys(found) if None not in key]
         if step.via is not None:
-            through = self._fetch(step.via.model, step.via.far, step.via.near, values)
+            through = rows_by(self.runner, step.via.model, step.via.far, step.via.near, values)
             values = [key for key in dict.fromkeys(through) if None not in key]
         return values
 
     def _read(self, step: Step, values: list[Row]) -> list[Row]:
         """The keys of the step's rows."""
         target = step.target
-        return list(self._fetch(target, target.key, step.far, values, target.only_this_class))
-
-    def _fetch(
-        self,
-        info: ModelInfo,
-        columns: Sequence[Field],
-        by: Sequence[Field],
-        keys: list[Row],
-        only: Node | None = None,
-    ) -> Iterator[Row]:
-        for part in parts_of(keys):
-            spec = QuerySpec(info, tuple(columns), where=_and(among(by, part), only))
-            yield from map(tuple, self.runner.rows(spec))
+        return list(rows_by(self.runner, target, target.key, step.far, values, target.only_this_class))
 
     def _read_sweeps(self, groups: list[list[sa.Table]]) -> None:
         """Where more is to be known of a table's rows than that they go, read which they are."""
@@ -272,21 +259,7 @@ class _Deletion:
             hint='delete the children first, or give the relationship cascade="all, delete-orphan"',
         )
 
-    # -- in which order --------------------------------------------------------------------------------------------
-
-    def _order(self) -> list[list[sa.Table]]:
-        """The tables that lose rows, children first; those that refer to each other in a circle as one group."""
-        tables = dict.fromkeys([*self.doomed, *(step.target.table for step, _ in self.sweeps)])
-        groups: list[list[sa.Table]] = []
-        while tables:
-            referred = {
-                parent: {c for c in tables if c is not parent and parent in _parents(c)} for parent in tables
-            }
-            free = [table for table in tables if not referred[table]]
-            groups += [[table] for table in free] or [list(tables)]
-            for table in free or list(tables):
-                del tables[table]
-        return groups
+    # -- doing it --------------------------------------------------------------------------------------------------
 
     def _delete_group(self, spec: QuerySpec, own: frozenset[Row], group: list[sa.Table]) -> int:
         for step, values in self.sweeps:
@@ -294,10 +267,15 @@ class _Deletion:
                 for part in parts_of(values):
                     where = _and(among(step.far, part), step.target.only_this_class)
                     self.runner.delete_alone(QuerySpec(step.target, step.target.key, where=where))
-        deleted = 0
-        for table, keys in self._waves(group):
-            deleted += self._delete_keys(spec, own, table, keys)
-        return deleted
+        if self.emulates or (len(group) == 1 and group[0] not in parents_of(group[0])):
+            waves = iter([(table, list(self.doomed[table])) for table in group if table in self.doomed])
+        else:
+            waves = Unwinding(self.runner, self.doomed, self.models, group).waves(self._has_cut)
+        return sum(self._delete_keys(spec, own, table, keys) for table, keys in waves)
+
+    def _has_cut(self) -> None:
+        """Rows that go were changed: a condition about what they hold is no longer true."""
+        self.asks_again = False
 
     def _delete_keys(self, spec: QuerySpec, own: frozenset[Row], table: sa.Table, keys: list[Row]) -> int:
         """How many of them are the spec's own, and still are as it says."""
@@ -313,92 +291,16 @@ class _Deletion:
             deleted += self.runner.delete_alone(QuerySpec(spec.model, spec.model.key, where=where))
         return deleted
 
-    def _waves(self, group: list[sa.Table]) -> Iterator[tuple[sa.Table, list[Row]]]:
-        """The group's rows, in an order in which none goes before those that refer to it."""
-        if self.emulates or (len(group) == 1 and group[0] not in _parents(group[0])):
-            yield from ((table, list(self.doomed[table])) for table in group if table in self.doomed)
-            return
-        edges = self._edges(group)
-        waiting = Counter(parent for parents in edges.values() for _, parent in parents)
-        left = dict.fromkeys((table, key) for table in group for key in self.doomed.get(table, ()))
-        ready = [node for node in left if not waiting[node]]
-        while left:
-            wave = ready or self._cut(edges, waiting, left) or list(left)
-            for table in group:
-                if keys := [key for t, key in wave if t is table]:
-                    yield table, keys
-            ready = []
-            for node in wave:
-                del left[node]
-                for _, parent in edges.pop(node, ()):
-                    waiting[parent] -= 1
-                    if not waiting[parent]:
-                        ready.append(parent)
-            ready = [node for node in ready if node in left]
-
-    def _edges(self, group: list[sa.Table]) -> dict[Node_, list[tuple[Reference, Node_]]]:
-        """Which of the rows refer to which."""
-        edges: dict[Node_, list[tuple[Reference, Node_]]] = {}
-        for parents in group:
-            for reference in referrers_of(self.models[parents]) if parents in self.doomed else ():
-                table = reference.child.table
-                if table not in group or table not in self.doomed:
-                    continue
-                by_value = self._by_value(reference)
-                child = reference.child
-                columns = (*child.key, *reference.fields)
-                for row in self._fetch(child, columns, child.key, list(self.doomed[table])):
-                    node = (table, row[: len(child.key)])
-                    parent = by_value.get(row[len(child.key) :])
-                    if parent is not None:  # also the row itself: InnoDB lets no row go that refers to itself
-                        edges.setdefault(node, []).append((reference, parent))
-        return edges
-
-    def _by_value(self, reference: Reference) -> dict[Row, Node_]:
-        """The rows that go, by what a foreign key says of them."""
-        parent = reference.parent
-        keys = list(self.doomed[parent.table])
-        if reference.keys == parent.key:
-            return {key: (parent.table, key) for key in keys}
-        rows = self._fetch(parent, (*parent.key, *reference.keys), parent.key, keys)
-        return {row[len(parent.key) :]: (parent.table, row[: len(parent.key)]) for row in rows}
-
-    def _cut(
-        self,
-        edges: dict[Node_, list[tuple[Reference, Node_]]],
-        waiting: Counter[Node_],
-        left: dict[Node_, None],
-    ) -> list[Node_]:
-        """Rows that refer to each other in a circle: let them refer to none, where that can be."""
-        cut: dict[Reference, list[Row]] = {}
-        for node in left:
-            for reference, parent in list(edges.get(node, ())):
-                if all(f.nullable for f in reference.fields):
-                    cut.setdefault(reference, []).append(node[1])
-                    edges[node].remove((reference, parent))
-                    waiting[parent] -= 1
-        for reference, keys in cut.items():
-            child = reference.child
-            nothing: dict[Field, Operand] = {f: Value(None, f) for f in reference.fields}
-            for part in parts_of(keys):
-                self.runner.update(QuerySpec(child, child.key, where=among(child.key, part)), nothing)
-        self.asks_again = self.asks_again and not cut  # a condition about these columns is no longer true
-        return [node for node in left if not waiting[node]]
-
     def _refuse_changed(self, info: ModelInfo, keys: list[Row]) -> None:
         """Some of the query's rows stay, for another call has changed them: then what goes with them must stay too."""
         if Capability.TRANSACTIONS not in self.runner.engine.capabilities:
             return  # there is nothing to be done about it
-        if next(self._fetch(info, info.key, info.key, keys), None) is not None:
+        if next(rows_by(self.runner, info, info.key, info.key, keys), None) is not None:
             raise ConflictError(
                 f"a row of {info.name} was changed while it was deleted",
                 engine=self.runner.engine.name,
                 hint="nothing was done: run it again",
             )
-
-
-def _parents(table: sa.Table) -> set[sa.Table]:
-    return {constraint.referred_table for constraint in table.foreign_key_constraints}
 
 
 def _and(where: Node, only: Node | None) -> Node:

@@ -12,7 +12,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 import db_plugins
 from db_plugins.cascades import Rule, plan_of
 from db_plugins.deleting import _Deletion
-from db_plugins.errors import ConflictError, DbPluginsError, UnsupportedOperationError
+from db_plugins.errors import ConflictError, ForeignKeyError, UnsupportedOperationError
 from db_plugins.models import describe
 from db_plugins.references import references_of, referrers_of
 from db_plugins.testing.kit.family_models import (
@@ -138,8 +138,35 @@ def test_a_foreign_key_of_a_subclass_does_not_break_its_base() -> None:
         db.create_all()
         db.query(Port).insert({"id": 1})
         db.query(Ferry).insert({"port_id": 1})
-        with pytest.raises(db_plugins.errors.ForeignKeyError, match=r"Ferry\.port_id"):
+        with pytest.raises(ForeignKeyError, match=r"Ferry\.port_id"):
             db.query(Port).filter(id=1).delete()
+
+
+class Shelf(Base):
+    __tablename__ = "shelf"
+    id: Mapped[int] = mapped_column(primary_key=True)
+
+
+class Box(Base):
+    __tablename__ = "box"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    shelf_id: Mapped[int | None] = mapped_column(sa.ForeignKey("shelf.id", ondelete="SET DEFAULT"), default=1)
+
+
+def test_ondelete_set_default_where_no_server_does_it() -> None:
+    with db_plugins.connect({"ENGINE": "memory"}, models=[Shelf, Box]) as db:
+        db.query(Shelf).bulk_insert([{"id": n} for n in (1, 2, 3)])
+        db.query(Box).bulk_insert([{"shelf_id": 2}, {"shelf_id": 3}])
+        assert db.query(Shelf).filter(id=2).delete() == 1
+        assert [box.shelf_id for box in db.query(Box).order_by("id").all()] == [1, 3]
+        for condition in (Shelf.id == 1, Shelf.id < 9):
+            with pytest.raises(ForeignKeyError, match=r"Shelf is still referred to by Box\.shelf_id"):
+                db.query(Shelf).filter(condition).delete()
+        db.query(Box).filter(shelf_id=1).delete()
+        assert db.query(Shelf).filter(id=1).delete() == 1
+        with pytest.raises(ForeignKeyError, match=r"Box\.shelf_id names no Shelf"):
+            db.query(Shelf).filter(id=3).delete()
+        assert (db.query(Shelf).count(), db.query(Box).count()) == (1, 1)
 
 
 # -- what it costs -----------------------------------------------------------------------------------------------------
@@ -180,15 +207,15 @@ def test_children_with_which_nothing_goes_are_not_read(connect: Connect) -> None
 def change_meanwhile(db: Any, monkeypatch: pytest.MonkeyPatch, times: int = 1) -> list[int]:
     """Another call moves shop 1 to another city, after the shops to be deleted have been read."""
     done: list[int] = []
-    order = _Deletion._order
+    check = _Deletion._check
 
-    def order_later(self: _Deletion) -> Any:
+    def check_later(self: _Deletion) -> None:
         if len(done) < times:
             done.append(1)
             db.query(Shop).filter(id=1).update({"city": "b"})
-        return order(self)
+        check(self)
 
-    monkeypatch.setattr(_Deletion, "_order", order_later)
+    monkeypatch.setattr(_Deletion, "_check", check_later)
     return done
 
 
@@ -263,6 +290,5 @@ def test_no_look_for_a_name_hides_the_error(monkeypatch: pytest.MonkeyPatch, tmp
         db.create_all()
         db.query(Sensor).insert({"id": 1})
         db.query(Reading).insert({"sensor_id": 1})
-        with pytest.raises(DbPluginsError, match="still referred to") as caught:
+        with pytest.raises(ForeignKeyError, match="still referred to"):
             db.query(Sensor).filter(id=1).delete()
-        assert isinstance(caught.value, db_plugins.errors.ForeignKeyError)
