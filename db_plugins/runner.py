@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+from .deleting import delete_together
 from .engine import (
     BulkResult,
     Capability,
@@ -24,6 +25,16 @@ from .engine import (
 from .errors import EngineError, UnsupportedOperationError
 from .evaluation import evaluate, sort_rows
 from .expressions import Reader
+from .foreign_keys import (
+    Look,
+    check_new_parents,
+    check_parents,
+    find_child,
+    find_new_orphan,
+    find_orphan,
+    name_reference,
+    needs_whole_keys,
+)
 from .joining import base_of, fetch_together
 from .models import Field, ModelInfo, describe
 from .models.objects import make_builder
@@ -99,14 +110,22 @@ class Runner:
             self.block.check()
         return self._connect()
 
+    def aside(self) -> Runner:
+        """A runner on the same connection that heeds no earlier error: to look what went wrong."""
+        return Runner(self.engine, self._connect, shared=self)
+
     @contextmanager
-    def errors(self) -> Iterator[None]:
-        """``driver_errors`` of this engine; inside a transaction the first of them ends it."""
+    def errors(self, look: Look | None = None) -> Iterator[None]:
+        """``driver_errors`` of this engine; inside a transaction the first of them ends it.
+
+        ``look`` finds out which foreign key is broken, where the server does not say so.
+        """
         try:
             with driver_errors(self.engine):
                 yield
         except EngineError as error:
             error.engine = error.engine or self.engine.name
+            name_reference(self, error, look)
             if self.block is not None and self.block.error is None:
                 self.block.error = error
             raise
@@ -221,9 +240,10 @@ class Runner:
         """Store rows of one shape."""
         self._need_write()
         try:
+            check_parents(self, info, given, rows)
             return self.connection.insert(info, given, rows, conflict, returning)
         except Exception:
-            with self.errors():
+            with self.errors(lambda aside: find_orphan(aside, info, given, rows)):
                 raise
 
     def insert_one(
@@ -232,26 +252,40 @@ class Runner:
         """Store one row; the row as it is stored."""
         self._need_write()
         try:
+            check_parents(self, info, given, (row,))
             return self.connection.insert_one(info, given, row, returning)
         except Exception:
-            with self.errors():
+            with self.errors(lambda aside: find_orphan(aside, info, given, (row,))):
                 raise
 
     def update_each(
         self, info: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
     ) -> int | None:
-        """Set ``columns`` in the rows that ``key`` names; ``None`` if the engine has no way for many at once."""
+        """Set ``columns`` in the rows that ``key`` names; ``None`` if they must be changed one after another."""
         self._need_write()
-        with self.errors():
+        given = (*key, *columns)
+        if needs_whole_keys(self, info, given):
+            return None
+        with self.errors(lambda aside: find_orphan(aside, info, given, rows)):
+            check_parents(self, info, given, rows)
             return self.connection.update_each(info, key, columns, rows)
 
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
         """Set columns of the spec's rows; how many matched."""
-        return self._write(spec, lambda connection, query: connection.update(query, values))
+        self._need_write()
+        with self.errors(lambda aside: find_new_orphan(aside, spec, values)):
+            check_new_parents(self, spec, values)
+            return self._write(spec, lambda connection, query: connection.update(query, values))
 
     def delete(self, spec: QuerySpec) -> int:
-        """Delete the spec's rows; how many."""
-        return self._write(spec, lambda connection, query: connection.delete(query))
+        """Delete the spec's rows, and what goes with them (``cascades``); how many of the spec's own."""
+        self._need_write()
+        return delete_together(self, spec)
+
+    def delete_alone(self, spec: QuerySpec) -> int:
+        """Delete the spec's rows and nothing else; how many."""
+        with self.errors(lambda aside: find_child(aside, spec)):
+            return self._write(spec, lambda connection, query: connection.delete(query))
 
     def _need_write(self) -> None:
         if Capability.WRITE not in self.engine.capabilities:
@@ -313,7 +347,8 @@ class Runner:
             yield self
         elif self.block is None or Capability.SAVEPOINTS in claimed:
             inner = self._begin_batch()
-            with nullcontext(self) if inner is None else self._bound_to(inner) as runner:
+            # The savepoint undoes it; all the same the transaction has failed, as it has after a write of one statement.
+            with self.errors(), nullcontext(self) if inner is None else self._bound_to(inner) as runner:
                 yield runner
         else:
             # They join the transaction; without a savepoint, half of them can only be undone with all of it.

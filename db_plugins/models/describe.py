@@ -26,7 +26,7 @@ from ..nodes import Column, In, Node
 from .fields import Default, Field, Kind, make_field
 from .objects import guard_relationships
 
-__all__ = ["ForeignKey", "ModelInfo", "Unique", "association_tables", "describe"]
+__all__ = ["ForeignKey", "ModelInfo", "Unique", "association_tables", "describe", "models_of"]
 
 
 @dataclass(frozen=True)
@@ -187,6 +187,12 @@ def describe(model: type) -> ModelInfo:
         return _known[model]
 
 
+def models_of(metadata: sa.MetaData) -> list[ModelInfo]:
+    """The models described so far whose tables are of this MetaData."""
+    with _lock:
+        return [info for info in _known.values() if info.table.metadata is metadata]
+
+
 def _mapper_of(model: Any) -> Mapper[Any]:
     if not isinstance(model, type):
         raise InvalidValueError(
@@ -280,6 +286,8 @@ def _name(name: Any) -> str | None:
 
 def _foreign_keys(table: sa.Table, by_column: dict[str, Field]) -> Iterator[ForeignKey]:
     for constraint in table.foreign_key_constraints:
+        if any(c.name not in by_column for c in constraint.columns):
+            continue  # a subclass's own columns: in single-table inheritance the base class has no attribute for them
         yield ForeignKey(
             _name(constraint.name),
             tuple(by_column[c.name] for c in constraint.columns),

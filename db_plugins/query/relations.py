@@ -21,7 +21,7 @@ from ..models.links import link_model
 from ..nodes import Hop
 from ..spec import Join, QuerySpec
 
-__all__ = ["add_join", "check_plain", "find_relationship", "joined_key", "no_relationship"]
+__all__ = ["add_join", "check_plain", "find_relationship", "is_equality", "joined_key", "no_relationship"]
 
 
 def find_relationship(info: ModelInfo, term: Any) -> RelationshipProperty[Any] | None:
@@ -58,7 +58,7 @@ def check_plain(info: ModelInfo, found: RelationshipProperty[Any], verb: str) ->
     ]
     if found.secondary is None:
         joins = [(found.primaryjoin, found.local_remote_pairs)]
-    if not all(_is_plain(join, len(pairs or ())) for join, pairs in joins):
+    if not all(is_equality(join, len(pairs or ())) for join, pairs in joins):
         raise UnsupportedOperationError(
             f"{label} has a condition of its own, which {verb} cannot follow",
             hint="query its model with a filter",
@@ -70,7 +70,8 @@ def check_plain(info: ModelInfo, found: RelationshipProperty[Any], verb: str) ->
         )
 
 
-def _is_plain(condition: Any, pairs: int) -> bool:
+def is_equality(condition: Any, pairs: int) -> bool:
+    """Does the condition say that so many pairs of columns are equal, and nothing more?"""
     parts = [condition]
     if isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
         parts = list(condition.clauses)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from .aggregates import Aggregates
 from .attacks import Attacks
 from .bulk import Bulk
+from .cascades import Cascades, CascadesAsSession, CascadesTogether
 from .conflicts import Conflicts
 from .cursors import Cursors
 from .existence import Existence
@@ -30,6 +31,7 @@ from .nearest import Nearest
 from .objects import Objects
 from .orders import Orders
 from .pages import Pages
+from .parents import Parents
 from .paths import Paths
 from .reads import Reads
 from .refusals import Guards, Refusals
@@ -58,6 +60,10 @@ class PluginConformance(
     Bulk,
     Keys,
     Integrity,
+    Cascades,
+    CascadesTogether,
+    CascadesAsSession,
+    Parents,
     Reads,
     Filters,
     Likes,

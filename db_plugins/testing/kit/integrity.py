@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from db_plugins import Capability, Database
-from db_plugins.errors import DuplicateKeyError, EngineError, ForeignKeyError, IntegrityError, NotNullError
+from db_plugins.errors import DuplicateKeyError, EngineError, IntegrityError, NotNullError
 
-from .harness import Connect, Harness, requires, subject
+from .harness import Connect, Harness, subject
 from .models import Author, Badge, Book, Pair, Star
 
 __all__ = ["Integrity"]
@@ -128,18 +128,3 @@ class Integrity(Harness):
         books = db.query(Book)
         books.bulk_insert([{"title": "a", "author_id": author.id}, {"title": "b"}])
         assert books.filter(author_id=author.id).one().title == "a"
-
-    @requires(Capability.FOREIGN_KEYS)
-    def test_a_parent_that_is_missing_is_a_foreign_key_error(self, connect: Connect) -> None:
-        db = connect(Author, Book)
-        books = db.query(Book)
-        broken(db, ForeignKeyError, {"author_id"}, lambda: books.insert({"title": WORD, "author_id": 99}))
-        broken(
-            db,
-            ForeignKeyError,
-            {"author_id"},
-            lambda: books.bulk_insert([{"title": "a"}, {"title": "b", "author_id": 99}]),
-        )
-        book = books.insert({"title": "a"})
-        broken(db, ForeignKeyError, {"author_id"}, lambda: books.update(book, {"author_id": 99}))
-        assert books.filter(author_id=None).count() == books.count() == 1

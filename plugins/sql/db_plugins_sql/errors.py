@@ -34,6 +34,8 @@ from db_plugins.errors import (
     ServerUnreachableError,
 )
 
+from .references import broken_reference
+
 if TYPE_CHECKING:
     from db_plugins.config import Settings
     from db_plugins.models import ModelInfo
@@ -54,6 +56,7 @@ Kind = type[EngineError]
 
 #: SQLSTATE → error; a two-letter key is a class of states. PostgreSQL, appendix A.
 POSTGRESQL_CODES: Mapping[str, Kind] = {
+    "23001": ForeignKeyError,
     "23502": NotNullError,
     "23503": ForeignKeyError,
     "23505": DuplicateKeyError,
@@ -154,6 +157,8 @@ WORDS: Mapping[Kind, tuple[str, str | None]] = {
     ),
 }
 
+#: For ON DELETE RESTRICT SQLite has the code of a trigger: the message tells that it is a foreign key.
+_SQLITE_RESTRICT = "FOREIGN KEY constraint failed"
 #: SQLite has one code for every mistake in a statement: there the message is asked.
 _MISSING_TABLE = {"42P01", 1146}
 
@@ -161,7 +166,7 @@ _MISSING_TABLE = {"42P01", 1146}
 class Context:
     """What an exception is about: attached by the connection, read here."""
 
-    __slots__ = ("committing", "failure", "in_transaction", "model", "writing")
+    __slots__ = ("committing", "deleting", "failure", "in_transaction", "model", "writing")
 
     def __init__(
         self,
@@ -170,12 +175,14 @@ class Context:
         writing: bool = False,
         in_transaction: bool = False,
         committing: bool = False,
+        deleting: bool = False,
         failure: Kind | None = None,
     ) -> None:
         self.model = model
         self.writing = writing
         self.in_transaction = in_transaction
         self.committing = committing
+        self.deleting = deleting
         self.failure = failure
 
 
@@ -222,6 +229,8 @@ class Classifier:
 
     def _kind(self, exc: Exception, orig: BaseException, context: Context) -> Kind:
         kind = _lookup(self.codes, codes_of(orig))
+        if kind is IntegrityError and str(orig) == _SQLITE_RESTRICT:
+            kind = ForeignKeyError
         lost = getattr(exc, "connection_invalidated", False)
         if lost and kind in (None, ConnectionLostError):
             kind = ConnectionLostError
@@ -241,6 +250,8 @@ class Classifier:
             )
         if kind is EngineError:
             return self._other(orig, context)
+        if kind is ForeignKeyError and (reference := broken_reference(orig, context)) is not None:
+            return reference(self.engine, orig)
         attributes = attributes_of(orig, context.model) if issubclass(kind, IntegrityError) else ()
         fact, hint = WORDS[kind]
         words = {
@@ -316,12 +327,6 @@ def attributes_of(orig: BaseException, model: ModelInfo | None) -> tuple[str, ..
             return model.attributes_of(columns) if model is not None else tuple(columns)
         if constraint and model is not None and (found := _of_constraint(constraint, model)):
             return found
-    if (
-        model is not None
-        and len(model.foreign_keys) == 1
-        and "SQLITE_CONSTRAINT_FOREIGNKEY" in codes_of(orig)
-    ):
-        return tuple(f.name for f in model.foreign_keys[0].fields)
     return ()
 
 

@@ -236,7 +236,8 @@ class SQLSession(_Joining, SessionConnection):
             return
         committing = self._is_committing and about.statement is None
         model = _model_of(about, self.session)
-        note(exc, Context(model, writing=True, in_transaction=True, committing=committing))
+        deleting = isinstance(_statement_of(about), sa.Delete)
+        note(exc, Context(model, writing=True, in_transaction=True, committing=committing, deleting=deleting))
         if not self._is_flushing:
             self._failed(exc)
 
@@ -284,10 +285,14 @@ def _notice(about: sa.ExceptionContext) -> None:
         owner.notice(about)
 
 
+def _statement_of(about: sa.ExceptionContext) -> Any:
+    compiled = getattr(about.execution_context, "compiled", None)
+    return getattr(compiled, "statement", None)
+
+
 def _model_of(about: sa.ExceptionContext, session: Session) -> ModelInfo | None:
     """The model of the table that a failed statement wrote; ``None`` for a link table, and for what is no write."""
-    compiled = getattr(about.execution_context, "compiled", None)
-    statement = getattr(compiled, "statement", None)
+    statement = _statement_of(about)
     if not isinstance(statement, sa.UpdateBase):
         return None
     cls = statement.entity_description.get("entity")

@@ -194,7 +194,7 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
         def work(desk: Desk) -> int:
             return desk.connection.execute(desk.words(query.spec).delete(query.spec)).rowcount
 
-        return self._write(Context(query.spec.model, writing=True), work)
+        return self._write(Context(query.spec.model, writing=True, deleting=True), work)
 
     # -- storage ---------------------------------------------------------------------------------------------------
 
