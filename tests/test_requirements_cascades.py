@@ -116,7 +116,7 @@ WAYS = pytest.mark.parametrize("delete", [delete_one, delete_in_bulk])
 def test_a_parent_takes_its_children_with_it_to_any_depth(
     connect: Connect, delete: Callable[[Database], None]
 ) -> None:
-    """000-09, and 000-10 for the bulk delete: no operators, projects and messages of it are left, and no orphan."""
+    """000-09: no operators, projects and messages of it are left, and no orphan. 000-10: of a bulk delete, too."""
     db = connect(*AGENTS)
     fill(db)
     delete(db)

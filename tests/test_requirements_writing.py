@@ -5,6 +5,7 @@ Where a row and the contract disagree, the contract holds, and the docstring say
 
 # No "from __future__ import annotations": SQLModel reads annotations when the class is made.
 
+import asyncio
 import datetime as dt
 import json
 from typing import Any
@@ -169,6 +170,48 @@ def test_an_object_is_usable_after_its_session(connect: Connect) -> None:
         "name": "a",
         "material": "iron",
     }
+
+
+@on(*ALL)
+def test_an_endpoint_stores_and_answers_while_the_loop_goes_on(connect: Connect) -> None:
+    """003-17: POST /shields answers 200 with the id, from a plain endpoint and from an async one that hands the work to a
+    thread, as many at a time as come."""
+    fastapi = pytest.importorskip("fastapi")
+    client_of = pytest.importorskip("fastapi.testclient").TestClient
+    db = connect(Shield)
+    app = fastapi.FastAPI()
+
+    def store(data: dict[str, Any]) -> dict[str, Any]:
+        shield = db.query(Shield).insert(data)
+        return {"id": shield.id, "name": shield.name}
+
+    @app.post("/shields")  # type: ignore[untyped-decorator]
+    def create(data: dict[str, Any]) -> dict[str, Any]:
+        return store(data)
+
+    @app.post("/async")  # type: ignore[untyped-decorator]
+    async def create_async(data: dict[str, Any]) -> list[dict[str, Any]]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.create_task(tick())
+        rows = ({**data, "name": f"{data['name']}{n}"} for n in range(5))
+        stored = await asyncio.gather(*(asyncio.to_thread(store, row) for row in rows))
+        ticking.cancel()
+        assert ticks > 1, "the loop stood still"
+        return list(stored)
+
+    with client_of(app) as client:
+        answer = client.post("/shields", json={"name": "a"})
+        assert (answer.status_code, answer.json()) == (200, {"id": 1, "name": "a"})
+        answer = client.post("/async", json={"name": "b"})
+        assert answer.status_code == 200
+        assert {row["id"] for row in answer.json()} == {2, 3, 4, 5, 6}
 
 
 @on(*ALL)
