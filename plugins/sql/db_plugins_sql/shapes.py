@@ -8,7 +8,7 @@ Both walk the nodes in the same order; ``slotted`` checks that they meet the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +31,17 @@ from db_plugins.nodes import (
 )
 from db_plugins.spec import QuerySpec
 
-__all__ = ["NotKeptError", "Shape", "Slot", "is_wide", "sample_of", "shape_of", "slotted"]
+__all__ = [
+    "NotKeptError",
+    "Shape",
+    "Slot",
+    "filled_operands",
+    "is_wide",
+    "sample_of",
+    "shape_of",
+    "shape_of_operands",
+    "slotted",
+]
 
 Shape = tuple[Any, ...]
 Values = list[Any]
@@ -77,6 +87,18 @@ def slotted(spec: QuerySpec, values: Values, long_list: int) -> QuerySpec:
     offset: Any = next(slots) if spec.offset else 0
     assert next(slots, None) is None, "the shape has values that the query has not"
     return spec.but(where=where, offset=offset)
+
+
+def shape_of_operands(operands: Mapping[Field, Operand]) -> tuple[Shape, Values]:
+    """The shape and the values of what columns are set to."""
+    values: Values = []
+    return tuple([(field, _operand(operand, values)) for field, operand in operands.items()]), values
+
+
+def filled_operands(operands: Mapping[Field, Operand], slots: Sequence[Slot]) -> dict[Field, Operand]:
+    """The same operands with a Slot in the place of each value."""
+    left = iter(slots)
+    return {field: _fill_operand(operand, left) for field, operand in operands.items()}
 
 
 def is_wide(field: Field, value: Any) -> bool:

@@ -9,7 +9,8 @@ are looked up and locked first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import sqlalchemy as sa
@@ -26,9 +27,11 @@ from .prepared import Preparations, Prepared
 from .reads import wrapped
 from .shapes import Slot
 
-__all__ = ["Desk", "MetLateError", "Writer", "bound", "places_of", "sorted_by_key"]
+__all__ = ["Desk", "Facts", "MetLateError", "Writer", "bound", "places_of", "sorted_by_key"]
 
 Row = tuple[Any, ...]
+#: What writers have learnt of tables, by keys of their own.
+Facts = dict[Any, Any]
 
 
 class MetLateError(Exception):
@@ -44,7 +47,14 @@ class Desk:
         self.connection = connection
         self.dialect = connection.dialect
         self.words = words
+        #: Has the statement moved the numbering past a key given by hand?
+        self.is_numbered = False
         self._preparations = preparations
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the tables, until some are made or dropped."""
+        return self._preparations.facts
 
     @property
     def driver(self) -> Any:
@@ -72,19 +82,13 @@ class Desk:
             statement.description = statement.description or result.cursor.description
             found: Sequence[Row] = [tuple(each) for each in result.all()]
             return statement.rows(found), len(found)
-        driver = self.driver
-        cursor = driver.cursor()
-        try:
+        with self.cursor() as cursor:
             cursor.execute(statement.text, parameters)
             if cursor.description is None:
                 return (), cursor.rowcount
             if statement.description is None:
                 statement.description = cursor.description
             rows = cursor.fetchall()
-        except Exception as exc:
-            raise self._failed(exc, cursor) from exc
-        finally:
-            cursor.close()
         return statement.rows(rows), len(rows)
 
     def run_many(self, statement: Prepared, rows: Sequence[Row]) -> int:
@@ -92,11 +96,16 @@ class Desk:
         parameters = statement.many(rows)
         if not self.is_direct:
             return self.connection.exec_driver_sql(statement.text, list(parameters)).rowcount
-        driver = self.driver
-        cursor = driver.cursor()
-        try:
+        with self.cursor() as cursor:
             cursor.executemany(statement.text, parameters)
             return int(cursor.rowcount)
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """The driver's cursor, whose exceptions leave as SQLAlchemy would have wrapped them."""
+        cursor = self.driver.cursor()
+        try:
+            yield cursor
         except Exception as exc:
             raise self._failed(exc, cursor) from exc
         finally:
@@ -111,6 +120,27 @@ class Desk:
 
 class Writer:
     """Writes by what every dialect has."""
+
+    #: Rows that a bulk verb gives at a time, unless its caller says otherwise.
+    rows_at_once = 1000
+
+    def needs_transaction(
+        self,
+        facts: Facts,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        count: int,
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> bool:
+        """Does an insert of so many rows take more than one statement?"""
+        return count > 1 or conflict is not None or model.numbered in given
+
+    def updates_need_transaction(
+        self, facts: Facts, model: ModelInfo, fields: tuple[Field, ...], count: int
+    ) -> bool:
+        """Does an update of so many rows, with values of these fields, take more than one statement?"""
+        return count > 1
 
     def insert(
         self,
