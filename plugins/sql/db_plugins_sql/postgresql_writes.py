@@ -10,8 +10,9 @@ What the table really is decides (postgresql_tables.py): where it is not what th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -19,7 +20,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db_plugins.engine import BulkResult, Conflict
 from db_plugins.models import Field, Kind, ModelInfo
-from db_plugins.models.makers import make_converter
+from db_plugins.models.makers import collection_paused, make_converter
 from db_plugins.nodes import Column
 from db_plugins.spec import QuerySpec
 
@@ -29,7 +30,7 @@ from .postgresql_tables import RealTable, Sent, learn_table, plain_name, sent_as
 from .prepared import Prepared
 from .reads import ask
 from .shapes import Slot, filled_operands, shape_of_operands
-from .writes import Desk, Facts, Writer, bound, places_of, sorted_by_key
+from .writes import Desk, Facts, Writer, bound, sorted_by_key
 
 __all__ = ["PostgreSQLWriter"]
 
@@ -148,7 +149,7 @@ class PostgreSQLWriter(Writer):
         ways = _ways(table, given)
         if ways is None or returning:
             return super().insert_or(desk, model, given, rows, conflict, returning)
-        rows = sorted_by_key(rows, places_of(given, conflict.key))
+        rows = sorted_by_key(rows, _getter(given, conflict.key))
         statement = self._inserting_many(desk, model, given, ways, conflict)
         found, _ = desk.run(statement, (*_arrays(desk, given, rows, ways), *_values_of(conflict)))
         stored, inserted = found[0]
@@ -241,7 +242,7 @@ class PostgreSQLWriter(Writer):
             }
             return sa.update(model.table).values(changes).where(*same), len(fields)
 
-        rows = sorted_by_key(rows, places_of(key, key))
+        rows = sorted_by_key(rows, _getter(key, key))
         statement = desk.kept(("update many", model, key, columns, tuple(ways)), make)
         return desk.run(statement, _arrays(desk, fields, rows, ways))[1]
 
@@ -311,11 +312,19 @@ def _processors(desk: Desk, given: Sequence[Field]) -> list[Any]:
 
 def _arrays(desk: Desk, given: Sequence[Field], rows: Sequence[Row], ways: Sequence[Sent]) -> Row:
     """An array for each column of the rows."""
-    columns = zip(_processors(desk, given), zip(*rows, strict=True), ways, strict=True)
-    return tuple(
-        make_array(desk.driver, way, values if process is None else [process(v) for v in values])
-        for process, values, way in columns
-    )
+    made: list[Any] = []
+    with collection_paused():
+        for at, (process, way) in enumerate(zip(_processors(desk, given), ways, strict=True)):
+            values = list(map(itemgetter(at), rows))
+            if process is not None:
+                values = list(map(process, values))
+            made.append(make_array(desk.driver, way, values))
+    return tuple(made)
+
+
+def _getter(given: Sequence[Field], wanted: Sequence[Field]) -> Callable[[Row], Any]:
+    """What rows are sorted by."""
+    return itemgetter(*[given.index(f) for f in wanted])
 
 
 def _bound(count: int) -> list[Any]:
