@@ -108,7 +108,7 @@ class PostgreSQLWriter(Writer):
         statement = desk.kept(("insert numbered", model, given, returning), make, returning)
         rows, _ = desk.run(statement, row)
         desk.is_numbered = True
-        return [row[:-1] for row in rows]
+        return [row[:-1] for row in rows] if returning else ()
 
     def _copy(
         self,
