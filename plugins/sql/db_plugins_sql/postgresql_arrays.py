@@ -7,7 +7,7 @@ anyway, with the length before it: put together here, in a tenth of that. (``arr
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -20,7 +20,6 @@ __all__ = ["Spelled", "dumper", "make_array", "unnested"]
 
 _HEAD = struct.Struct("!iiIii").pack
 _LENGTH = struct.Struct("!i").pack
-_NULL = _LENGTH(-1)
 
 
 class BinaryArray(bytes):
@@ -54,16 +53,20 @@ def make_array(driver: Any, sent: Sent, values: Sequence[Any]) -> BinaryArray:
     _teach(driver)
     dump = dumper(driver, sent)
     has_null = None in values
-    parts: Iterable[Any]
+    data = (
+        [b"" if value is None else dump(value) for value in values] if has_null else list(map(dump, values))
+    )
+    lengths = map(len, data)
     if has_null:
-        parts = [part for value in values for part in _part(None if value is None else dump(value))]
-    else:
-        parts = [part for data in map(dump, values) for part in (_LENGTH(len(data)), data)]
-    return BinaryArray(_HEAD(1, has_null, sent.oid, len(values), 1) + b"".join(parts))
+        lengths = map(_length_or_null, values, data)
+    parts = [b""] * (2 * len(data))
+    parts[0::2] = map(_LENGTH, lengths)
+    parts[1::2] = data
+    return BinaryArray(_HEAD(1, has_null, sent.oid, len(data), 1) + b"".join(parts))
 
 
-def _part(data: Any) -> tuple[Any, ...]:
-    return (_NULL,) if data is None else (_LENGTH(len(data)), data)
+def _length_or_null(value: Any, data: Any) -> int:
+    return -1 if value is None else len(data)
 
 
 def _teach(driver: Any) -> None:

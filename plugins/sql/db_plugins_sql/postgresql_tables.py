@@ -87,12 +87,8 @@ class RealTable:
 
     def _is_exact(self, name: str) -> bool:
         column = self.columns[name]
-        # Of char(n) 'a' and 'a ' are equal; citext is no built-in type.
-        return (
-            column.is_deterministic
-            and column.name != "bpchar"
-            and (column.name is not None or column.is_enum)
-        )
+        # A type that is not built in may have an equality of its own, as citext has.
+        return column.is_deterministic and (column.name is not None or column.is_enum)
 
 
 def plain_name(dialect: sa.Dialect, table: sa.Table) -> str:
