@@ -1,7 +1,7 @@
-"""PostgreSQL's own ways to write: one statement for a row or for thousands, which is all or nothing by itself.
+"""PostgreSQL's own ways to write: one statement for a row or for hundreds, which is all or nothing by itself.
 
     one row               INSERT … [ON CONFLICT …] RETURNING; the same statement moves the numbering past a key given by hand
-    many new rows         COPY in binary form
+    many new rows         INSERT … SELECT FROM unnest(arrays); from COPIED_FROM rows on COPY in binary form
     many that may be      INSERT … SELECT FROM unnest(arrays) ON CONFLICT …, counted in the server
     many that are there   UPDATE … FROM unnest(arrays)
 
@@ -10,7 +10,8 @@ What the table really is decides (postgresql_tables.py): where it is not what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -24,6 +25,7 @@ from db_plugins.models.makers import collection_paused, make_converter
 from db_plugins.nodes import Column
 from db_plugins.spec import QuerySpec
 
+from .errors import codes_of
 from .numbering import move_to, moved
 from .postgresql_arrays import make_array, unnested
 from .postgresql_tables import RealTable, Sent, learn_table, plain_name, sent_as
@@ -35,8 +37,8 @@ from .writes import Desk, Facts, Writer, bound, sorted_by_key
 __all__ = ["PostgreSQLWriter"]
 
 Row = tuple[Any, ...]
-#: Rows from which COPY, two round trips, is faster than one statement over arrays.
-COPIED_FROM = 500
+#: Rows from which COPY, six round trips with its transaction, is faster than one statement over arrays.
+COPIED_FROM = 1000
 
 
 class PostgreSQLWriter(Writer):
@@ -60,7 +62,10 @@ class PostgreSQLWriter(Writer):
         table = facts.get(_fact(model.table))
         if table is None or (conflict is not None and not table.resolves(conflict.key)):
             return True
-        return count > 1 and (by_hand or bool(returning) or _ways(table, given) is None)
+        if count == 1:
+            return False
+        is_copied = conflict is None and count >= COPIED_FROM
+        return by_hand or is_copied or bool(returning) or _ways(table, given) is None
 
     def updates_need_transaction(
         self, facts: Facts, model: ModelInfo, fields: tuple[Field, ...], count: int
@@ -87,10 +92,13 @@ class PostgreSQLWriter(Writer):
         if table is None or ways is None:
             return super().insert(desk, model, given, rows, returning)
         if len(rows) >= COPIED_FROM and desk.is_direct and _takes_copy(table, given, ways):
+            if not _is_still(desk, model, table, given):
+                desk.facts.clear()
+                return super().insert(desk, model, given, rows, returning)
             self._copy(desk, model, given, rows, ways)
             return ()
         statement = self._inserting_many(desk, model, given, ways, None)
-        desk.run(statement, _arrays(desk, given, rows, ways))
+        _run(desk, statement, _arrays(desk, given, rows, ways))
         return ()
 
     def _insert_numbered(
@@ -105,8 +113,8 @@ class PostgreSQLWriter(Writer):
             made = sa.insert(model.table).inline().values(values)
             return made.returning(*[f.table_column for f in returning], _numbering(model, table)), len(given)
 
-        statement = desk.kept(("insert numbered", model, given, returning), make, returning)
-        rows, _ = desk.run(statement, row)
+        statement = desk.kept(("insert numbered", model, given, returning, table.sequence), make, returning)
+        rows, _ = _run(desk, statement, row)
         desk.is_numbered = True
         return [row[:-1] for row in rows] if returning else ()
 
@@ -118,13 +126,14 @@ class PostgreSQLWriter(Writer):
         rows: Sequence[Row],
         ways: Sequence[Sent],
     ) -> None:
-        driver, preparer = desk.driver, desk.dialect.identifier_preparer
-        names = ", ".join(preparer.format_column(f.table_column) for f in given).replace("%%", "%")
-        text = f"COPY {plain_name(desk.dialect, model.table)} ({names}) FROM STDIN (FORMAT BINARY)"
+        driver = desk.driver
+        text = (
+            f"COPY {plain_name(desk.dialect, model.table)} ({_names(desk, given)}) FROM STDIN (FORMAT BINARY)"
+        )
         convert = make_converter(_processors(desk, given))
         if convert is not None:
             rows = convert(rows)
-        with desk.cursor() as cursor, cursor.copy(text) as copy:
+        with _relearning(desk), desk.cursor() as cursor, cursor.copy(text) as copy:
             copy.set_types([driver.adapters.types[way.dumped].oid for way in ways])
             write = copy.write_row
             for row in rows:
@@ -151,7 +160,7 @@ class PostgreSQLWriter(Writer):
             return super().insert_or(desk, model, given, rows, conflict, returning)
         rows = sorted_by_key(rows, _getter(given, conflict.key))
         statement = self._inserting_many(desk, model, given, ways, conflict)
-        found, _ = desk.run(statement, (*_arrays(desk, given, rows, ways), *_values_of(conflict)))
+        found, _ = _run(desk, statement, (*_arrays(desk, given, rows, ways), *_values_of(conflict)))
         stored, inserted = found[0]
         if conflict.action == "ignore":
             return BulkResult(inserted=stored, ignored=len(rows) - stored)
@@ -176,8 +185,8 @@ class PostgreSQLWriter(Writer):
             told = [_IS_NEW, _numbering(model, table)] if by_hand else [_IS_NEW]
             return made.returning(*[f.table_column for f in returning], *told), _slots(given, conflict)
 
-        key = ("insert or", model, given, returning, *_shape_of(conflict))
-        rows, _ = desk.run(desk.kept(key, make, returning), (*row, *_values_of(conflict)))
+        key = ("insert or", model, given, returning, table.sequence, *_shape_of(conflict))
+        rows, _ = _run(desk, desk.kept(key, make, returning), (*row, *_values_of(conflict)))
         desk.is_numbered = by_hand
         if not rows:
             return BulkResult(ignored=1)
@@ -244,7 +253,7 @@ class PostgreSQLWriter(Writer):
 
         rows = sorted_by_key(rows, _getter(key, key))
         statement = desk.kept(("update many", model, key, columns, tuple(ways)), make)
-        return desk.run(statement, _arrays(desk, fields, rows, ways))[1]
+        return _run(desk, statement, _arrays(desk, fields, rows, ways))[1]
 
     # -- numbering -------------------------------------------------------------------------------------------------
 
@@ -254,9 +263,12 @@ class PostgreSQLWriter(Writer):
             return
         sequence = table.sequence
         statement = desk.kept(("number", sequence), lambda: (move_to(sequence, Slot(0, 0)), 1))
-        desk.run(statement, (highest,))
+        _run(desk, statement, (highest,))
 
 
+#: What the server answers to binary data of another type (COPY, an array), a key for ON CONFLICT that is no more, a type
+#: or a sequence that is no more.
+_CHANGED = {"22P03", "42804", "42P10", "42704", "42P01", "42703"}
 #: Was this row inserted? One that ON CONFLICT updates was locked first, and the lock stays in its new version.
 _IS_NEW = sa.literal_column("(xmax = 0)", sa.Boolean).label("is_new")
 
@@ -277,6 +289,22 @@ def _learnt(desk: Desk, table: sa.Table, numbered: Field | None) -> RealTable | 
     return found
 
 
+@contextmanager
+def _relearning(desk: Desk) -> Iterator[None]:
+    """Forget what is known of the tables if the server says that it is wrong: somebody else has changed one."""
+    try:
+        yield
+    except sa.exc.DBAPIError as exc:
+        if exc.orig is not None and _CHANGED.intersection(codes_of(exc.orig)):
+            desk.facts.clear()
+        raise
+
+
+def _run(desk: Desk, statement: Prepared, row: Row) -> tuple[Sequence[Row], int]:
+    with _relearning(desk):
+        return desk.run(statement, row)
+
+
 def _ways(table: RealTable, fields: Sequence[Field]) -> tuple[Sent, ...] | None:
     """How each column's values are sent in arrays; ``None`` if those of one cannot be."""
     ways: list[Sent] = []
@@ -293,6 +321,25 @@ def _takes_copy(table: RealTable, given: Sequence[Field], ways: Sequence[Sent]) 
         return False
     # INSERT refuses values for a GENERATED ALWAYS key, COPY stores them.
     return not any(table.columns[f.column].is_always_generated for f in given)
+
+
+def _is_still(desk: Desk, model: ModelInfo, table: RealTable, given: Sequence[Field]) -> bool:
+    """Have the columns the types that are known of them? They keep them until the end of the transaction.
+
+    COPY would store the bytes of a float8 as an int8 if somebody has altered the column: nothing says what they are.
+    """
+    with desk.cursor() as cursor:
+        # Not prepared: a kept plan fails when a type has changed. The lock that it takes keeps ALTER TABLE out.
+        text = f"SELECT {_names(desk, given)} FROM {plain_name(desk.dialect, model.table)} LIMIT 0"  # noqa: S608 - quoted names
+        cursor.execute(text, prepare=False)
+        found = [column.type_code for column in cursor.description]
+    return found == [table.columns[f.column].oid for f in given]
+
+
+def _names(desk: Desk, fields: Sequence[Field]) -> str:
+    preparer = desk.dialect.identifier_preparer
+    # The preparer doubles % for statements that have parameters.
+    return ", ".join(preparer.format_column(f.table_column) for f in fields).replace("%%", "%")
 
 
 def _numbering(model: ModelInfo, table: RealTable) -> Any:

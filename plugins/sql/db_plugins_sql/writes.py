@@ -82,15 +82,19 @@ class Desk:
             statement.description = statement.description or result.cursor.description
             found: Sequence[Row] = [tuple(each) for each in result.all()]
             return statement.rows(found), len(found)
-        with self.cursor() as cursor:
+        cursor = self.driver.cursor()
+        try:
             cursor.execute(statement.text, parameters)
-            if (
-                statement.description is None
-            ):  # psycopg makes it anew each time, in a tenth of the time of an insert
+            # Once: psycopg makes it anew each time, in a tenth of the time of an insert.
+            if statement.description is None:
                 statement.description = cursor.description
                 if statement.description is None:
                     return (), cursor.rowcount
             rows = cursor.fetchall()
+        except Exception as exc:
+            raise self._failed(exc, cursor) from exc
+        finally:
+            cursor.close()
         return statement.rows(rows), len(rows)
 
     def run_many(self, statement: Prepared, rows: Sequence[Row]) -> int:
