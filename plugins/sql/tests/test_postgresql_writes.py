@@ -11,6 +11,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -773,7 +774,32 @@ def test_what_a_table_resolves() -> None:
     info = db_plugins.models.describe(Badge)
     text = RealColumn(25, "text", False, "text", "text[]", True, False)
     columns = {f.column: text for f in info.fields}
-    table = RealTable(columns, frozenset({frozenset({"owner", "place"})}), True, False, None, True)
+    keys = frozenset({frozenset({"owner", "place"})})
     owner, where = info.field("owner"), info.field("place")
-    assert table.resolves([where, owner])
-    assert not table.resolves([owner])
+
+    def resolves(key: list[Any], column: RealColumn = text, *, is_ordinary: bool = True) -> bool:
+        table = RealTable({**columns, "owner": column}, keys, is_ordinary, False, None, True)
+        return table.resolves(key)
+
+    assert resolves([where, owner])
+    assert not resolves([owner])
+    assert not resolves([where, owner], is_ordinary=False)
+    assert not resolves([where, owner], replace(text, is_deterministic=False))
+    assert not resolves([where, owner], replace(text, name=None, spelled="citext"))
+    assert resolves([where, owner], replace(text, name=None, is_enum=True))
+
+
+def test_another_driver_sends_rows_one_by_one(db: Any, sent: list[str]) -> None:
+    """ON CONFLICT for one row is any driver's; arrays in binary form are psycopg's."""
+    db._connected().pool.dialect.driver = "another"
+    query = db.query(Star)
+    rows = [{"name": f"s{n}", "mag": 1.0} for n in range(1200)]
+    query.bulk_insert(rows)
+    assert query.bulk_insert([*rows[:3], {"name": "x"}], on_conflict="update", key="name").updated == 3
+    assert query.bulk_update([{"id": 1, "mag": 2.0}, {"id": 2, "mag": 3.0}]) == 2
+    assert query.upsert({"name": "x", "mag": 9.0}, key="name").mag == 9.0
+    query.insert({"id": 5000, "name": "by hand"})
+    query.bulk_insert([{"id": 6000, "name": "y"}, {"id": 6001, "name": "z"}])
+    assert query.insert({"name": "next"}).id == 6002
+    assert query.count() == 1205
+    assert not any("unnest" in text or text.startswith("COPY") for text in sent)
