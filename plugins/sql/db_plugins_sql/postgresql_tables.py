@@ -6,7 +6,8 @@ binary form must be of the table's types, and ON CONFLICT needs a unique key tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,12 +15,25 @@ import sqlalchemy as sa
 
 from db_plugins.models import Field, Kind
 
-__all__ = ["RealColumn", "RealTable", "Sent", "Sequenced", "learn_table", "plain_name", "sent_as"]
+from .errors import codes_of
+from .writes import Desk
+
+__all__ = [
+    "RealColumn",
+    "RealTable",
+    "Sent",
+    "Sequenced",
+    "learn_table",
+    "plain_name",
+    "relearning",
+    "sent_as",
+]
 
 Ask = Callable[[str, tuple[Any, ...]], Sequence[tuple[Any, ...]]]
 
 _TABLE = (
-    "SELECT c.relkind::text = 'r' AND NOT c.relhasrules, row_security_active(c.oid) "
+    "SELECT c.relkind::text = 'r' AND NOT c.relhasrules,"
+    " row_security_active(c.oid) OR NOT has_table_privilege(c.oid, 'SELECT') "
     "FROM pg_class c WHERE c.oid = to_regclass(%s)"
 )
 #: A type of another schema may have a built-in's name: it gets none. -1: ``character`` alone would be one character.
@@ -74,8 +88,8 @@ class RealTable:
     keys: frozenset[frozenset[str]]
     #: An ordinary table, without rules: neither partitioned nor a view, where ``xmax`` or ON CONFLICT may be missing.
     is_ordinary: bool
-    #: Row security: the server refuses COPY.
-    has_policies: bool
+    #: Row security, with which the server refuses COPY; or a user who may not look at the table first.
+    refuses_copy: bool
     sequence: Sequenced | None
     #: Is the driver psycopg 3, which can be given a value's bytes?
     takes_arrays: bool
@@ -110,15 +124,31 @@ def learn_table(dialect: sa.Dialect, table: sa.Table, numbered: Field | None, as
     if numbered is not None and numbered.column in columns:
         for row in ask(_SEQUENCE, (name, numbered.column)):
             sequence = Sequenced(*row)
-    is_ordinary, has_policies = found[0]
+    is_ordinary, refuses_copy = found[0]
     return RealTable(
         columns,
         frozenset(map(frozenset, keys.values())),
         is_ordinary,
-        has_policies,
+        refuses_copy,
         sequence,
         takes_arrays=dialect.driver == "psycopg",
     )
+
+
+#: What the server answers to binary data of another type (COPY, an array), a key for ON CONFLICT that is no more, a type
+#: or a sequence that is no more.
+_CHANGED = {"22P03", "42804", "42P10", "42704", "42P01", "42703"}
+
+
+@contextmanager
+def relearning(desk: Desk) -> Iterator[None]:
+    """Forget what is known of the tables if the server says that it is wrong: somebody else has changed one."""
+    try:
+        yield
+    except sa.exc.DBAPIError as exc:
+        if exc.orig is not None and _CHANGED.intersection(codes_of(exc.orig)):
+            desk.facts.clear()
+        raise
 
 
 # -- values in binary form ---------------------------------------------------------------------------------------------

@@ -10,8 +10,7 @@ What the table really is decides (postgresql_tables.py): where it is not what th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from functools import partial
 from operator import itemgetter
 from typing import Any
@@ -21,14 +20,14 @@ from sqlalchemy.dialects.postgresql import insert
 
 from db_plugins.engine import BulkResult, Conflict
 from db_plugins.models import Field, Kind, ModelInfo
-from db_plugins.models.makers import collection_paused, make_converter
+from db_plugins.models.makers import collection_paused
 from db_plugins.nodes import Column
 from db_plugins.spec import QuerySpec
 
-from .errors import codes_of
 from .numbering import move_to, moved
 from .postgresql_arrays import make_array, unnested
-from .postgresql_tables import RealTable, Sent, learn_table, plain_name, sent_as
+from .postgresql_copy import copy_rows, is_still, processors, takes_copy
+from .postgresql_tables import RealTable, Sent, learn_table, relearning, sent_as
 from .prepared import Prepared
 from .reads import ask
 from .shapes import Slot, filled_operands, shape_of_operands
@@ -91,11 +90,11 @@ class PostgreSQLWriter(Writer):
         ways = None if table is None else _ways(table, given)
         if table is None or ways is None:
             return super().insert(desk, model, given, rows, returning)
-        if len(rows) >= COPIED_FROM and desk.is_direct and _takes_copy(table, given, ways):
-            if not _is_still(desk, model, table, given):
+        if len(rows) >= COPIED_FROM and desk.is_direct and takes_copy(table, given, ways):
+            if not is_still(desk, model, table, given):
                 desk.facts.clear()
                 return super().insert(desk, model, given, rows, returning)
-            self._copy(desk, model, given, rows, ways)
+            copy_rows(desk, model, given, rows, ways)
             return ()
         statement = self._inserting_many(desk, model, given, ways, None)
         _run(desk, statement, _arrays(desk, given, rows, ways))
@@ -118,27 +117,6 @@ class PostgreSQLWriter(Writer):
         desk.is_numbered = True
         return [row[:-1] for row in rows] if returning else ()
 
-    def _copy(
-        self,
-        desk: Desk,
-        model: ModelInfo,
-        given: tuple[Field, ...],
-        rows: Sequence[Row],
-        ways: Sequence[Sent],
-    ) -> None:
-        driver = desk.driver
-        text = (
-            f"COPY {plain_name(desk.dialect, model.table)} ({_names(desk, given)}) FROM STDIN (FORMAT BINARY)"
-        )
-        convert = make_converter(_processors(desk, given))
-        if convert is not None:
-            rows = convert(rows)
-        with _relearning(desk), desk.cursor() as cursor, cursor.copy(text) as copy:
-            copy.set_types([driver.adapters.types[way.dumped].oid for way in ways])
-            write = copy.write_row
-            for row in rows:
-                write(row)
-
     # -- rows that may be there ------------------------------------------------------------------------------------
 
     def insert_or(
@@ -151,13 +129,14 @@ class PostgreSQLWriter(Writer):
         returning: tuple[Field, ...],
     ) -> BulkResult:
         table = _learnt(desk, model.table, model.numbered)
-        if table is None or not table.resolves(conflict.key):
-            return super().insert_or(desk, model, given, rows, conflict, returning)
-        if len(rows) == 1:
+        resolves = table is not None and table.resolves(conflict.key)
+        if table is not None and resolves and len(rows) == 1:
             return self._insert_or_one(desk, model, given, rows[0], conflict, returning, table)
-        ways = _ways(table, given)
-        if ways is None or returning:
-            return super().insert_or(desk, model, given, rows, conflict, returning)
+        ways = _ways(table, given) if table is not None and resolves else None
+        if ways is None:
+            result = super().insert_or(desk, model, given, rows, conflict, returning)
+            desk.is_numbered = False  # past a new row perhaps, and not past those that were there
+            return result
         rows = sorted_by_key(rows, _getter(given, conflict.key))
         statement = self._inserting_many(desk, model, given, ways, conflict)
         found, _ = _run(desk, statement, (*_arrays(desk, given, rows, ways), *_values_of(conflict)))
@@ -266,9 +245,6 @@ class PostgreSQLWriter(Writer):
         _run(desk, statement, (highest,))
 
 
-#: What the server answers to binary data of another type (COPY, an array), a key for ON CONFLICT that is no more, a type
-#: or a sequence that is no more.
-_CHANGED = {"22P03", "42804", "42P10", "42704", "42P01", "42703"}
 #: Was this row inserted? One that ON CONFLICT updates was locked first, and the lock stays in its new version.
 _IS_NEW = sa.literal_column("(xmax = 0)", sa.Boolean).label("is_new")
 
@@ -289,19 +265,8 @@ def _learnt(desk: Desk, table: sa.Table, numbered: Field | None) -> RealTable | 
     return found
 
 
-@contextmanager
-def _relearning(desk: Desk) -> Iterator[None]:
-    """Forget what is known of the tables if the server says that it is wrong: somebody else has changed one."""
-    try:
-        yield
-    except sa.exc.DBAPIError as exc:
-        if exc.orig is not None and _CHANGED.intersection(codes_of(exc.orig)):
-            desk.facts.clear()
-        raise
-
-
 def _run(desk: Desk, statement: Prepared, row: Row) -> tuple[Sequence[Row], int]:
-    with _relearning(desk):
+    with relearning(desk):
         return desk.run(statement, row)
 
 
@@ -316,32 +281,6 @@ def _ways(table: RealTable, fields: Sequence[Field]) -> tuple[Sent, ...] | None:
     return tuple(ways) or None
 
 
-def _takes_copy(table: RealTable, given: Sequence[Field], ways: Sequence[Sent]) -> bool:
-    if table.has_policies or not table.is_ordinary or any(way.cast for way in ways):
-        return False
-    # INSERT refuses values for a GENERATED ALWAYS key, COPY stores them.
-    return not any(table.columns[f.column].is_always_generated for f in given)
-
-
-def _is_still(desk: Desk, model: ModelInfo, table: RealTable, given: Sequence[Field]) -> bool:
-    """Have the columns the types that are known of them? They keep them until the end of the transaction.
-
-    COPY would store the bytes of a float8 as an int8 if somebody has altered the column: nothing says what they are.
-    """
-    with desk.cursor() as cursor:
-        # Not prepared: a kept plan fails when a type has changed. The lock that it takes keeps ALTER TABLE out.
-        text = f"SELECT {_names(desk, given)} FROM {plain_name(desk.dialect, model.table)} LIMIT 0"  # noqa: S608 - quoted names
-        cursor.execute(text, prepare=False)
-        found = [column.type_code for column in cursor.description]
-    return found == [table.columns[f.column].oid for f in given]
-
-
-def _names(desk: Desk, fields: Sequence[Field]) -> str:
-    preparer = desk.dialect.identifier_preparer
-    # The preparer doubles % for statements that have parameters.
-    return ", ".join(preparer.format_column(f.table_column) for f in fields).replace("%%", "%")
-
-
 def _numbering(model: ModelInfo, table: RealTable) -> Any:
     """What is returned beside a row whose key was given by hand."""
     if table.sequence is None or model.numbered is None:
@@ -352,16 +291,11 @@ def _numbering(model: ModelInfo, table: RealTable) -> Any:
 # -- values ------------------------------------------------------------------------------------------------------------
 
 
-def _processors(desk: Desk, given: Sequence[Field]) -> list[Any]:
-    dialect = desk.dialect
-    return [f.sql_type.dialect_impl(dialect).bind_processor(dialect) for f in given]
-
-
 def _arrays(desk: Desk, given: Sequence[Field], rows: Sequence[Row], ways: Sequence[Sent]) -> Row:
     """An array for each column of the rows."""
     made: list[Any] = []
     with collection_paused():
-        for at, (process, way) in enumerate(zip(_processors(desk, given), ways, strict=True)):
+        for at, (process, way) in enumerate(zip(processors(desk, given), ways, strict=True)):
             values = list(map(itemgetter(at), rows))
             if process is not None:
                 values = list(map(process, values))

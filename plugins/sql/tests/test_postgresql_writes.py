@@ -567,6 +567,31 @@ def test_copy_stands_back_where_the_server_would_refuse_or_mistake_it(
         assert again.query(Loose).count() == 11
 
 
+REFUSED = {
+    "may only insert": "GRANT INSERT ON loose TO {0}; GRANT USAGE ON loose_id_seq TO {0}",
+    "sees some rows": "GRANT ALL ON loose TO {0}; GRANT ALL ON loose_id_seq TO {0}; ALTER TABLE loose ENABLE ROW LEVEL"
+    " SECURITY; CREATE POLICY own ON loose USING (number < 100)",
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_user_whom_copy_is_refused_inserts(
+    place: Place, case: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgresql_writes, "COPIED_FROM", 1)
+    place.run(LOOSE)
+    role = f"role_{uuid.uuid4().hex}"
+    place.run(f"CREATE ROLE {role} LOGIN PASSWORD 'x'")
+    try:
+        place.run(REFUSED[case].format(role))
+        entry = {**place.entry, "USER": role, "PASSWORD": "x"}
+        with db_plugins.connect(entry, models=[Loose]) as db:
+            db.query(Loose).bulk_insert(LOOSE_ROWS)
+        assert place.run("SELECT count(*) FROM loose") == [(10,)]
+    finally:
+        place.run(f"DROP OWNED BY {role}; DROP ROLE {role}")
+
+
 # -- numbering ---------------------------------------------------------------------------------------------------------
 
 
@@ -594,6 +619,19 @@ def test_the_last_number_there_is_may_be_taken(db: Any) -> None:
     db.query(Star).insert({"id": 2**31 - 1, "name": "last"})
     with pytest.raises(EngineError):
         db.query(Star).insert({"name": "one more"})
+
+
+def test_a_key_that_nothing_numbers_is_as_given(db: Any, place: Place) -> None:
+    place.run("ALTER TABLE kit_star ALTER id DROP DEFAULT; DROP SEQUENCE kit_star_id_seq")
+    query = db.query(Star)
+    assert query.insert({"id": 7, "name": "a"}).id == 7
+    assert query.upsert({"id": 8, "name": "b"}).id == 8
+    query.bulk_insert([{"id": 9, "name": "c"}, {"id": 10, "name": "d"}])
+    assert (
+        query.bulk_insert([{"id": 10, "name": "e"}, {"id": 11, "name": "f"}], on_conflict="update").updated
+        == 1
+    )
+    assert query.count() == 5
 
 
 @pytest.mark.parametrize("step", [3, 5000])
