@@ -246,6 +246,11 @@ class Connection(ABC):
         transaction, before it is read to its end.
         """
 
+    @property
+    def rows_at_once(self) -> int:
+        """How many rows the bulk verbs give to one ``insert`` or ``update_each``, unless ``batch_size`` says otherwise."""
+        return 1000
+
     def rows(self, query: Compiled) -> Sequence[tuple[Any, ...]]:
         """All rows at once. The default reads ``fetch`` to its end; an engine with a shorter way may take it."""
         return [row for part in self.fetch(query) for row in part]

@@ -21,6 +21,7 @@ from ..errors import InvalidValueError, NotNullError
 from ..expressions import Reader
 from ..models import Default, Field
 from ..models.columns import make_row_checker
+from ..models.makers import collection_paused
 from .framed import Columns, Framed
 from .rows import not_null, of_row, row_values
 
@@ -48,11 +49,12 @@ def new_rows(reader: Reader, rows: Iterable[Any] | Framed, size: int) -> Iterato
     """Whole new rows, defaults filled in, in batches of at most ``size``; neighbours of the same columns share one."""
     start = 1
     for chunk in _chunks(rows, size):
-        made = [
-            batch
-            for names, group, first in _groups(reader, chunk, start)
-            for batch in NewRows.of(reader, names).batches(group, first)
-        ]
+        with collection_paused():
+            made = [
+                batch
+                for names, group, first in _groups(reader, chunk, start)
+                for batch in NewRows.of(reader, names).batches(group, first)
+            ]
         for (given, named), alike in groupby(made, key=lambda batch: (batch.given, batch.named)):
             yield Batch(given, named, list(chain.from_iterable(batch.rows for batch in alike)))
         start += len(chunk)

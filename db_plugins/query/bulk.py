@@ -35,8 +35,6 @@ __all__ = ["BulkVerbs"]
 M = TypeVar("M")
 Row = tuple[Any, ...]
 
-#: Rows in one statement, unless ``batch_size`` says otherwise.
-ROWS_AT_ONCE = 1000
 #: How often a row is looked for that an insert has met and that is gone again when it is read.
 ATTEMPTS = 10
 
@@ -75,7 +73,7 @@ class BulkVerbs(WritingVerbs[M]):
             db.query(Star).bulk_insert(rows, on_conflict="update", key="name")
         """
         rule = self._rule(on_conflict, key, update)
-        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), _size(batch_size))
+        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), _size(self._runner, batch_size))
         insertion = _Insertion(self, rule, return_keys)
         self._write_batches(batches, insertion, atomic)
         return insertion.result()
@@ -91,7 +89,9 @@ class BulkVerbs(WritingVerbs[M]):
             db.query(Star).bulk_update([{"id": 1, "mag": 0.5}, {"id": 2, "mag": None}])
         """
         chosen = self._unique_key(key)
-        batches = changes(self._reader, chosen, self._given(rows, "bulk_update"), _size(batch_size))
+        batches = changes(
+            self._reader, chosen, self._given(rows, "bulk_update"), _size(self._runner, batch_size)
+        )
         alteration = _Alteration(self, chosen)
         self._write_batches(batches, alteration, None)
         return alteration.matched
@@ -354,7 +354,7 @@ def _as_one(runner: Runner, statements: int) -> AbstractContextManager[Runner]:
     return runner.together() if statements > 1 else nullcontext(runner)
 
 
-def _size(batch_size: int | None) -> int:
-    size = ROWS_AT_ONCE if batch_size is None else batch_size
+def _size(runner: Runner, batch_size: int | None) -> int:
+    size = runner.connection.rows_at_once if batch_size is None else batch_size
     check_whole("batch_size", size, 1, MAX_BATCH)
     return size

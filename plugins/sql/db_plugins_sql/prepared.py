@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from itertools import zip_longest
 from operator import itemgetter
 from typing import Any, TypeVar
 
@@ -131,8 +132,10 @@ class Prepared:
         if not self._has_converter:
             self._converter = make_converter(
                 [
-                    field.sql_type.dialect_impl(self._dialect).result_processor(self._dialect, column[1])
-                    for field, column in zip(self._columns, self.description, strict=False)
+                    None
+                    if field is None  # a column of the statement's own, after those of the model
+                    else field.sql_type.dialect_impl(self._dialect).result_processor(self._dialect, column[1])
+                    for field, column in zip_longest(self._columns, self.description)
                 ]
             )
             self._has_converter = True
@@ -161,6 +164,8 @@ class Preparations:
         self._pool = pool
         self._words = words
         self._made: dict[Any, Any] = {}
+        #: What was learnt of tables, under keys of those who asked.
+        self.facts: dict[Any, Any] = {}
         # Drivers that are told the types beside the statement need SQLAlchemy to tell them.
         self._is_possible = keeps_statements and pool.dialect.bind_typing is not BindTyping.SETINPUTSIZES
 
@@ -176,6 +181,7 @@ class Preparations:
     def forget(self) -> None:
         """Tables were made or dropped: what was said of them may be wrong."""
         self._made.clear()
+        self.facts.clear()
 
     def of(self, statement: Statement, driver: Any) -> tuple[Prepared | None, list[Any]]:
         """The statement's Prepared, or ``None`` if it cannot be kept, and its values."""

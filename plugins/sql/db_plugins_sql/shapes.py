@@ -8,7 +8,7 @@ Both walk the nodes in the same order; ``slotted`` checks that they meet the sam
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -35,12 +35,12 @@ __all__ = [
     "NotKeptError",
     "Shape",
     "Slot",
+    "filled_operands",
     "is_wide",
-    "operands_shape",
     "sample_of",
     "shape_of",
+    "shape_of_operands",
     "slotted",
-    "slotted_operands",
 ]
 
 Shape = tuple[Any, ...]
@@ -87,6 +87,18 @@ def slotted(spec: QuerySpec, values: Values, long_list: int) -> QuerySpec:
     offset: Any = next(slots) if spec.offset else 0
     assert next(slots, None) is None, "the shape has values that the query has not"
     return spec.but(where=where, offset=offset)
+
+
+def shape_of_operands(operands: Mapping[Field, Operand]) -> tuple[Shape, Values]:
+    """The shape and the values of what columns are set to."""
+    values: Values = []
+    return tuple([(field, _operand(operand, values)) for field, operand in operands.items()]), values
+
+
+def filled_operands(operands: Mapping[Field, Operand], slots: Sequence[Slot]) -> dict[Field, Operand]:
+    """The same operands with a Slot in the place of each value."""
+    left = iter(slots)
+    return {field: _fill_operand(operand, left) for field, operand in operands.items()}
 
 
 def is_wide(field: Field, value: Any) -> bool:
@@ -167,12 +179,6 @@ _SHAPES: dict[type, Callable[[Any, Values, int], Shape]] = {
 }
 
 
-def operands_shape(operands: Mapping[Field, Operand]) -> tuple[Shape, Values]:
-    """What columns are set to: the shape of it, and its values."""
-    values: Values = []
-    return tuple([(field, _operand(operand, values)) for field, operand in operands.items()]), values
-
-
 # -- slots -------------------------------------------------------------------------------------------------------------
 
 
@@ -189,12 +195,6 @@ def _fill_operand(operand: Operand, slots: Iterator[Slot]) -> Operand:
         left = _fill_operand(operand.left, slots)
         return Arithmetic(operand.op, left, _fill_operand(operand.right, slots))
     return operand
-
-
-def slotted_operands(operands: Mapping[Field, Operand], values: Values, first: int) -> dict[Field, Operand]:
-    """The same with Slots for the values, of which the first is number ``first``."""
-    slots = iter([Slot(at, value) for at, value in enumerate(values, first)])
-    return {field: _fill_operand(operand, slots) for field, operand in operands.items()}
 
 
 def _fill(node: Node, slots: Iterator[Slot], long_list: int) -> Node:

@@ -15,8 +15,8 @@ from sqlalchemy.dialects.sqlite import insert
 from db_plugins.engine import BulkResult, Conflict
 from db_plugins.models import Field, Kind, ModelInfo
 
-from .shapes import operands_shape, slotted_operands
-from .writes import Desk, Row, Writer, bound
+from .shapes import Slot, filled_operands, shape_of_operands
+from .writes import Desk, Facts, Row, Writer, bound
 
 __all__ = ["SQLiteWriter"]
 
@@ -49,7 +49,15 @@ class _Met:
 class SQLiteWriter(Writer):
     """Writes as SQLite does it best."""
 
-    def needs_transaction(self, count: int, by_hand: bool, conflict: Conflict | None) -> bool:
+    def needs_transaction(
+        self,
+        facts: Facts,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        count: int,
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> bool:
         return count > 1
 
     def store(
@@ -71,7 +79,7 @@ class SQLiteWriter(Writer):
         conflict: Conflict,
         returning: tuple[Field, ...],
     ) -> BulkResult:
-        shape, values = operands_shape(conflict.update)
+        shape, values = shape_of_operands(conflict.update)
         constants = tuple(values)
 
         def make() -> tuple[Any, int]:
@@ -85,7 +93,8 @@ class SQLiteWriter(Writer):
                 made = made.on_conflict_do_nothing(index_elements=key)
             else:
                 words = desk.engine_words
-                update = slotted_operands(conflict.update, values, len(given))
+                slots = [Slot(at, value) for at, value in enumerate(values, len(given))]
+                update = filled_operands(conflict.update, slots)
                 changes: dict[Any, Any] = {
                     f.table_column: made.excluded[f.table_column.key] for f in conflict.columns
                 }

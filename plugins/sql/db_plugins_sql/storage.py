@@ -10,14 +10,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import REGCLASS
-
-from db_plugins.models import Field
 
 from .types import MARIADB_COLLATION, physical
 from .vectors import has_vectors, make_extension, vector_indexes
 
-__all__ = ["create_tables", "drop_tables", "move_numbering", "physical_tables"]
+__all__ = ["create_tables", "drop_tables", "physical_tables"]
 
 log = logging.getLogger("db_plugins")
 
@@ -85,20 +82,3 @@ def drop_tables(connection: sa.Connection, tables: Sequence[sa.Table]) -> None:
     made: list[Any] = physical_tables(tables, connection.dialect)
     if made:
         made[0].metadata.drop_all(connection, tables=made)
-
-
-def move_numbering(connection: sa.Connection, field: Field, highest: int) -> None:
-    """Keys were given by hand: let the numbering go on after them, where the server does not see to it itself.
-
-    PostgreSQL's sequences know nothing of such keys. A sequence only ever moves forwards and is not part of the
-    transaction: numbers may be lost and never repeat.
-    """
-    if connection.dialect.name != "postgresql":
-        return
-    table = connection.dialect.identifier_preparer.format_table(field.table_column.table)
-    sequence = connection.execute(sa.select(sa.func.pg_get_serial_sequence(table, field.column))).scalar()
-    if sequence is None:
-        return
-    last = sa.func.pg_sequence_last_value(sa.cast(sequence, REGCLASS))
-    if (connection.execute(sa.select(last)).scalar() or 0) < highest:
-        connection.execute(sa.select(sa.func.setval(sequence, highest)))

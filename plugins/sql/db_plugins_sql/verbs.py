@@ -57,6 +57,10 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
         raise NotImplementedError
         yield
 
+    @property
+    def rows_at_once(self) -> int:
+        return self.engine.writer.rows_at_once
+
     def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[Row]]:
         context = Context(query.spec.model)
         if batch is not None and not self.buffered:
@@ -131,14 +135,17 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
                 writer.number_past(desk, model.numbered, max(row[at] for row in rows))
             return result
 
-        several = writer.needs_transaction(len(rows), by_hand, conflict)
+        several = writer.needs_transaction(
+            self._preparations.facts, model, given, len(rows), conflict, returning
+        )
         return self._write(Context(model, writing=True), work, together=several)
 
     def insert_one(
         self, model: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
     ) -> Row:
         writer = self.engine.writer
-        several = writer.needs_transaction(1, model.numbered in given, None)
+        facts = self._preparations.facts
+        several = writer.needs_transaction(facts, model, given, 1, None, returning)
         return self._write(
             Context(model, writing=True),
             lambda desk: writer.store(desk, model, given, row, returning),
@@ -148,10 +155,14 @@ class Verbs(Connection, SupportsAggregation, SupportsVectors):
     def update_each(
         self, model: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
     ) -> int | None:
-        def work(desk: Desk) -> int:
-            return self.engine.writer.update_each(desk, model, key, columns, rows)
+        writer = self.engine.writer
 
-        return self._write(Context(model, writing=True), work, together=len(rows) > 1)
+        def work(desk: Desk) -> int:
+            return writer.update_each(desk, model, key, columns, rows)
+
+        facts = self._preparations.facts
+        several = writer.updates_need_transaction(facts, model, (*key, *columns), len(rows))
+        return self._write(Context(model, writing=True), work, together=several)
 
     def _write(self, context: Context, work: Callable[[Desk], T], *, together: bool = False) -> T:
         """What the work gives, done on one connection."""

@@ -9,7 +9,8 @@ are looked up and locked first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -29,10 +30,12 @@ from .prepared import Preparations, Prepared
 from .reads import wrapped
 from .shapes import Slot
 
-__all__ = ["Desk", "MetLateError", "Writer", "bound", "places_of", "sorted_by_key"]
+__all__ = ["Desk", "Facts", "MetLateError", "Writer", "bound", "places_of", "sorted_by_key"]
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
+#: What writers have learnt of tables, by keys of their own.
+Facts = dict[Any, Any]
 
 
 class MetLateError(Exception):
@@ -55,7 +58,14 @@ class Desk:
         self.words = words
         self.engine_words = engine_words
         self.classify = classify
+        #: Has the statement moved the numbering past a key given by hand?
+        self.is_numbered = False
         self._preparations = preparations
+
+    @property
+    def facts(self) -> Facts:
+        """What is known of the tables, until some are made or dropped."""
+        return self._preparations.facts
 
     @cached_property
     def driver(self) -> Any:
@@ -87,14 +97,14 @@ class Desk:
             statement.description = statement.description or result.cursor.description
             found: Sequence[Row] = [tuple(each) for each in result.all()]
             return statement.rows(found), len(found)
-        driver = self.driver
-        cursor = driver.cursor()
+        cursor = self.driver.cursor()
         try:
             cursor.execute(statement.text, parameters)
-            if cursor.description is None:
-                return (), cursor.rowcount
+            # Once: psycopg makes it anew each time, in a tenth of the time of an insert.
             if statement.description is None:
                 statement.description = cursor.description
+                if statement.description is None:
+                    return (), cursor.rowcount
             rows = cursor.fetchall()
         except Exception as exc:
             raise self._failed(exc, cursor) from exc
@@ -121,11 +131,16 @@ class Desk:
         parameters = statement.many(rows)
         if not self.is_direct:
             return self.connection.exec_driver_sql(statement.text, list(parameters)).rowcount
-        driver = self.driver
-        cursor = driver.cursor()
-        try:
+        with self.cursor() as cursor:
             cursor.executemany(statement.text, parameters)
             return int(cursor.rowcount)
+
+    @contextmanager
+    def cursor(self) -> Iterator[Any]:
+        """The driver's cursor, whose exceptions leave as SQLAlchemy would have wrapped them."""
+        cursor = self.driver.cursor()
+        try:
+            yield cursor
         except Exception as exc:
             raise self._failed(exc, cursor) from exc
         finally:
@@ -141,9 +156,26 @@ class Desk:
 class Writer:
     """Writes by what every dialect has."""
 
-    def needs_transaction(self, count: int, by_hand: bool, conflict: Conflict | None) -> bool:
-        """Does an insert of so many rows take several statements? ``by_hand``: with numbers of the caller's."""
+    #: Rows that a bulk verb gives at a time, unless its caller says otherwise.
+    rows_at_once = 1000
+
+    def needs_transaction(
+        self,
+        facts: Facts,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        count: int,
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> bool:
+        """Does an insert of so many rows take more than one statement?"""
         return count > 1 or conflict is not None
+
+    def updates_need_transaction(
+        self, facts: Facts, model: ModelInfo, fields: tuple[Field, ...], count: int
+    ) -> bool:
+        """Does an update of so many rows, with values of these fields, take more than one statement?"""
+        return count > 1
 
     def store(
         self, desk: Desk, model: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
