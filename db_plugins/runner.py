@@ -100,6 +100,7 @@ class Runner:
         self.engine = engine
         self.block = block
         self._connect = connect
+        self._writes: bool = shared._writes if shared else Capability.WRITE in engine.capabilities
         self._readers: dict[type, Reader] = shared._readers if shared else {}
         self._builders: dict[Any, Callable[[Sequence[Row]], list[Any]]] = shared._builders if shared else {}
 
@@ -288,7 +289,7 @@ class Runner:
             return self._write(spec, lambda connection, query: connection.delete(query))
 
     def _need_write(self) -> None:
-        if Capability.WRITE not in self.engine.capabilities:
+        if not self._writes:
             raise UnsupportedOperationError(
                 f"{self.engine.name} is read-only", hint="write through another engine"
             )

@@ -31,6 +31,7 @@ _PREPARER = postgresql.dialect(paramstyle="named").identifier_preparer  # type: 
 
 _MOVED = """
 CASE WHEN {key} <= {last} THEN NULL
+WHEN {key} = {last} + 1 AND {steps} THEN nextval({sequence})
 WHEN {steps} AND {key} - {last} <= {near} THEN (SELECT max(nextval({sequence})) FROM generate_series({last} + 1, {key}))
 WHEN pg_advisory_xact_lock({lock}, {sequence}::oid::int4) IS NULL THEN NULL
 WHEN {last} < {key} THEN setval({sequence}, {key}) END"""

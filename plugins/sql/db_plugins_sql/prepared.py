@@ -11,6 +11,7 @@ types, the dialect.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import zip_longest
@@ -87,7 +88,11 @@ class Prepared:
         #: The driver's description of the columns, after the first run.
         self.description: Any = None
         names = list(state.parameters) if state.positiontup is None else list(state.positiontup)
-        self._names = None if state.positiontup is not None else names
+        self._names = names if state.positiontup is None else None
+        if self._names is not None and dialect.paramstyle == "pyformat":
+            # By their places: a driver that gets a dict looks up each name again, for every row.
+            self.text, names = _by_place(state.statement)
+            self._names = None
         self._constants: list[Any] = []
         self._plan: list[tuple[int, Convert | None]] = []
         for name in names:
@@ -140,6 +145,23 @@ class Prepared:
             )
             self._has_converter = True
         return found if self._converter is None else self._converter(found)
+
+
+#: A bound value, or a percent sign.
+_BOUND = re.compile(r"%%|%\((.+?)\)s")
+
+
+def _by_place(text: str) -> tuple[str, list[str]]:
+    """A statement whose values have names, with ``%s`` in their places; and the names, in that order."""
+    names: list[str] = []
+
+    def place(found: re.Match[str]) -> str:
+        if found[1] is None:
+            return found[0]
+        names.append(found[1])
+        return "%s"
+
+    return _BOUND.sub(place, text), names
 
 
 def _picker(places: list[int]) -> Callable[[Row], Row]:

@@ -78,7 +78,9 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
 
     @cached_property
     def _own_desk(self) -> Desk:
-        return self._desk(self.connection)
+        desk = self._desk(self.connection)
+        desk.is_lasting = True
+        return desk
 
     def _read(self, statement: Statement) -> Sequence[Row]:
         preparations = self.parent.at_hand.preparations

@@ -58,6 +58,9 @@ class Desk:
         self.words = words
         self.engine_words = engine_words
         self.classify = classify
+        #: Is it kept for the length of a transaction?
+        self.is_lasting = False
+        self._idle: Any = None
         #: Has the statement moved the numbering past a key given by hand?
         self.is_numbered = False
         self._preparations = preparations
@@ -97,7 +100,7 @@ class Desk:
             statement.description = statement.description or result.cursor.description
             found: Sequence[Row] = [tuple(each) for each in result.all()]
             return statement.rows(found), len(found)
-        cursor = self.driver.cursor()
+        cursor = self._cursor()
         try:
             cursor.execute(statement.text, parameters)
             # Once: psycopg makes it anew each time, in a tenth of the time of an insert.
@@ -109,7 +112,7 @@ class Desk:
         except Exception as exc:
             raise self._failed(exc, cursor) from exc
         finally:
-            cursor.close()
+            self._done(cursor)
         return statement.rows(rows), len(rows)
 
     def run_for_id(self, statement: Prepared, row: Row) -> Any:
@@ -117,14 +120,14 @@ class Desk:
         parameters = statement.parameters(row)
         if not self.is_direct:
             return self.connection.exec_driver_sql(statement.text, parameters).lastrowid
-        cursor = self.driver.cursor()
+        cursor = self._cursor()
         try:
             cursor.execute(statement.text, parameters)
             return cursor.lastrowid
         except Exception as exc:
             raise self._failed(exc, cursor) from exc
         finally:
-            cursor.close()
+            self._done(cursor)
 
     def run_many(self, statement: Prepared, rows: Sequence[Row]) -> int:
         """Run it for each of the rows; how many it concerned in all."""
@@ -144,6 +147,17 @@ class Desk:
         except Exception as exc:
             raise self._failed(exc, cursor) from exc
         finally:
+            cursor.close()
+
+    def _cursor(self) -> Any:
+        """A cursor for a few rows: that of the call before, for making one takes as long as checking a row."""
+        cursor, self._idle = self._idle, None
+        return self.driver.cursor() if cursor is None else cursor
+
+    def _done(self, cursor: Any) -> None:
+        if self.is_lasting:
+            self._idle = cursor
+        else:
             cursor.close()
 
     def _failed(self, exc: Exception, cursor: Any) -> Exception:
