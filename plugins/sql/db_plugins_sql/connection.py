@@ -115,7 +115,7 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
         try:
             prepared, values = at_hand.preparations.of(statement, lease.driver)
             if prepared is not None:
-                found = run(self.pool.dialect, lease.driver, prepared, values)
+                found = run(self.pool.dialect, lease.driver, prepared, values, lease)
         except sa_exc.StatementError as exc:
             if getattr(exc, "connection_invalidated", False):
                 lease.fail(exc)
@@ -181,7 +181,10 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
         lease = self.at_hand.take()
         connection = lease.connection
         try:
-            done = work(self._desk(connection))
+            if lease.desk is None:
+                lease.desk = self._desk(connection)
+                lease.desk.is_lasting = True
+            done = work(lease.desk)
             if connection.in_transaction():  # SQLAlchemy thinks so of every statement that it runs
                 connection.commit()
         except sa_exc.StatementError as exc:

@@ -30,22 +30,35 @@ __all__ = ["AtHand", "Lease", "run", "wrapped"]
 
 Row = tuple[Any, ...]
 SECONDS_AT_HAND = 1.0
+#: A cursor holds the rows that it has read: one of more than these is closed.
+FEW = 100
 
 
-def run(dialect: sa.Dialect, driver: Any, prepared: Prepared, values: list[Any]) -> Sequence[Row]:
-    """The driver's rows. An exception leaves as SQLAlchemy would have wrapped it."""
-    cursor = driver.cursor()
+def run(
+    dialect: sa.Dialect, driver: Any, prepared: Prepared, values: list[Any], lease: Lease | None = None
+) -> Sequence[Row]:
+    """The driver's rows. An exception leaves as SQLAlchemy would have wrapped it.
+
+    A lease keeps the cursor of a read of few rows for the next one: making one takes a tenth of the time of a get."""
+    cursor = None if lease is None else lease.cursor
+    if cursor is None:
+        cursor = driver.cursor()
+    else:
+        lease.cursor = None  # type: ignore[union-attr]
     try:
         cursor.execute(prepared.text, prepared.parameters(values))
         found: Sequence[Row] = cursor.fetchall()
         # Once: psycopg makes it anew each time, in a tenth of the time of a get.
         if prepared.description is None:
             prepared.description = cursor.description
-        return found
     except Exception as exc:
-        raise wrapped(dialect, driver, cursor, exc) from exc
-    finally:
         cursor.close()
+        raise wrapped(dialect, driver, cursor, exc) from exc
+    if lease is not None and len(found) < FEW:
+        lease.cursor = cursor
+    else:
+        cursor.close()
+    return found
 
 
 def ask(dialect: sa.Dialect, driver: Any, text: str, parameters: Sequence[Any]) -> Sequence[Row]:
@@ -72,12 +85,14 @@ def wrapped(dialect: sa.Dialect, driver: Any, cursor: Any, exc: Exception) -> sa
 class Lease:
     """A connection that is out of the pool."""
 
-    __slots__ = ("connection", "driver", "until")
+    __slots__ = ("connection", "cursor", "desk", "driver", "until")
 
     def __init__(self, connection: sa.Connection) -> None:
         self.connection = connection
         self.driver: Any = connection.connection.dbapi_connection
         self.until = time.monotonic() + SECONDS_AT_HAND
+        self.cursor: Any = None
+        self.desk: Any = None
 
     def end(self) -> None:
         """Give it back to the pool."""

@@ -58,7 +58,7 @@ class Desk:
         self.words = words
         self.engine_words = engine_words
         self.classify = classify
-        #: Is it kept for the length of a transaction?
+        #: Is it kept for other calls, of a transaction or over the connection at hand?
         self.is_lasting = False
         self._idle: Any = None
         #: Has the statement moved the numbering past a key given by hand?
