@@ -130,27 +130,38 @@ class BulkVerbs(WritingVerbs[M]):
             )
         if twice := next((name for name in defaults if name in filter_by), None):
             raise InvalidValueError(f"{self._info.name}.{twice} is both looked for and a default")
-        self._refuse_window("get_or_create")
-        if self._spec.is_filtered:
-            raise UnsupportedOperationError(
-                "get_or_create takes no filter beside what it looks for", hint="db.query(M).get_or_create(…)"
-            )
-        fields = {self._info.field(name): value for name, value in filter_by.items()}
-        chosen = next((u.fields for u in self._info.uniques if fields.keys() >= set(u.fields)), None)
-        if chosen is None or any(fields[f] is None for f in chosen):
+        if self._spec is not self._reader.everything:
+            self._refuse_narrowed("get_or_create")
+        chosen = self._key_in(tuple(filter_by))
+        if chosen is None or any(filter_by[f.name] is None for f in chosen):
             raise InvalidValueError(
                 f"get_or_create needs a unique key of {self._info.name} in what it looks for, without None",
                 hint=f"it has {keys_of(self._info)}",
             )
         wanted = all_of([self._reader.equals(name, value) for name, value in filter_by.items()])
-        where = self._reader.everything.and_where(wanted)
-        found = self._spec.but(where=where, order=(), limit=None, offset=0)
+        found = self._spec.but(where=self._spec.and_where(wanted))
         rows = self._runner.rows(found)
         if rows:
             return self._build(rows)[0], False
         batch = new_row(self._reader, {**filter_by, **defaults})
         stored, is_new = self._store_or_find(batch, Conflict("ignore", chosen), found)
         return self._build([stored])[0], is_new
+
+    def _refuse_narrowed(self, verb: str) -> None:
+        self._refuse_window(verb)
+        if self._spec.is_filtered:
+            raise UnsupportedOperationError(
+                f"{verb} takes no filter beside what it looks for", hint=f"db.query(M).{verb}(…)"
+            )
+
+    def _key_in(self, names: tuple[str, ...]) -> tuple[Field, ...] | None:
+        """The first unique key that these attributes hold."""
+        memo = self._reader.memo
+        if ("key in", names) not in memo:
+            fields = {self._info.field(name) for name in names}
+            found = next((u.fields for u in self._info.uniques if fields >= set(u.fields)), None)
+            self._reader.remember(("key in", names), found)
+        return cast("tuple[Field, ...] | None", memo.get(("key in", names)))
 
     # -- what they share -------------------------------------------------------------------------------------------
 
@@ -231,12 +242,12 @@ class BulkVerbs(WritingVerbs[M]):
     ) -> tuple[Row, bool]:
         """Insert one row, or meet the one that is there: that row, and whether it is new."""
         info, fields = self._info, self._info.fields
-        key = key_picker(batch.given, conflict.key)(batch.rows[0])
-        same_key = QuerySpec(info, fields, where=among(conflict.key, [key]))
         for _ in range(ATTEMPTS):
             result = self._runner.insert(info, batch.given, batch.rows, conflict, fields)
             if result.rows and (found is None or result.inserted):
                 return result.rows[0], bool(result.inserted)
+            key = key_picker(batch.given, conflict.key)(batch.rows[0])
+            same_key = QuerySpec(info, fields, where=among(conflict.key, [key]))
             if rows := self._runner.rows(same_key if found is None else found):
                 return rows[0], False
             if found is not None and self._runner.count(same_key):
