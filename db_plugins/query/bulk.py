@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import chain, islice
 from typing import Any, Literal, TypeVar, cast
 
@@ -15,11 +16,12 @@ from ..errors import (
     InvalidValueError,
     UnsupportedOperationError,
 )
+from ..evaluation import evaluate
 from ..joining import among
 from ..joining import parts_of as in_parts
 from ..models import Field
 from ..models.objects import mark_stored
-from ..nodes import all_of
+from ..nodes import Operand, Value, all_of
 from ..runner import Runner
 from ..spec import QuerySpec
 from .batches import Batch, changes, new_row, new_rows
@@ -27,7 +29,7 @@ from .conflicts import Part, Rule, distinct, key_picker, keys_of, parts_of, uniq
 from .framed import ArrowStream, Framed, framed
 from .pages import check_whole
 from .reading import MAX_BATCH
-from .rows import row_values
+from .rows import not_null, row_values
 from .writing import WritingVerbs
 
 __all__ = ["BulkVerbs"]
@@ -72,6 +74,11 @@ class BulkVerbs(WritingVerbs[M]):
 
             db.query(Star).bulk_insert(rows, on_conflict="update", key="name")
         """
+        self._refuse_narrowed("bulk_insert")
+        if atomic not in (None, True, False):
+            raise InvalidValueError(
+                f"atomic is True, False or None, not a value of type {type(atomic).__name__}"
+            )
         rule = self._rule(on_conflict, key, update)
         batches = new_rows(self._reader, self._given(rows, "bulk_insert"), _size(self._runner, batch_size))
         insertion = _Insertion(self, rule, return_keys)
@@ -88,6 +95,7 @@ class BulkVerbs(WritingVerbs[M]):
 
             db.query(Star).bulk_update([{"id": 1, "mag": 0.5}, {"id": 2, "mag": None}])
         """
+        self._refuse_narrowed("bulk_update")
         chosen = self._unique_key(key)
         batches = changes(
             self._reader, chosen, self._given(rows, "bulk_update"), _size(self._runner, batch_size)
@@ -104,10 +112,16 @@ class BulkVerbs(WritingVerbs[M]):
 
             star = db.query(Star).upsert({"name": "Vega", "mag": 0.03}, key="name")
         """
+        self._refuse_narrowed("upsert")
         chosen = self._unique_key(key)
         self._need_key(chosen, row_values(self._info, row))
         batch = new_row(self._reader, row)
+        key_of_row = key_picker(batch.given, chosen)(batch.rows[0])
+        self._need_key(
+            chosen, dict(zip([f.name for f in chosen], key_of_row, strict=True))
+        )  # NaN is None by now
         conflict = Rule("update", chosen).conflict(self._info, batch, self._stamps())
+        self._refuse_others(self._runner, chosen, [key_of_row])
         stored, _ = self._store_or_find(batch, conflict)
         fields = self._info.fields
         if isinstance(row, self._info.cls):
@@ -130,25 +144,30 @@ class BulkVerbs(WritingVerbs[M]):
             )
         if twice := next((name for name in defaults if name in filter_by), None):
             raise InvalidValueError(f"{self._info.name}.{twice} is both looked for and a default")
-        self._refuse_window("get_or_create")
-        if self._spec.is_filtered:
-            raise UnsupportedOperationError(
-                "get_or_create takes no filter beside what it looks for", hint="db.query(M).get_or_create(…)"
-            )
+        self._refuse_narrowed("get_or_create")
+        reader = self._reader
         fields = {self._info.field(name): value for name, value in filter_by.items()}
-        chosen = next((u.fields for u in self._info.uniques if fields.keys() >= set(u.fields)), None)
-        if chosen is None or any(fields[f] is None for f in chosen):
+        # Not None, nor what becomes it: NaN.
+        whole = {f for f, value in fields.items() if reader.literal(f, value) is not None}
+        chosen = next((u.fields for u in self._info.uniques if whole.issuperset(u.fields)), None)
+        if chosen is None:
             raise InvalidValueError(
                 f"get_or_create needs a unique key of {self._info.name} in what it looks for, without None",
                 hint=f"it has {keys_of(self._info)}",
             )
-        wanted = all_of([self._reader.equals(name, value) for name, value in filter_by.items()])
-        where = self._reader.everything.and_where(wanted)
+        for (
+            name,
+            value,
+        ) in defaults.items():  # also when the row is there: a mistake must not wait until it is not
+            field = self._info.field(name)
+            not_null(reader, field, reader.check(field, value))
+        wanted = all_of([reader.equals(name, value) for name, value in filter_by.items()])
+        where = reader.everything.and_where(wanted)
         found = self._spec.but(where=where, order=(), limit=None, offset=0)
         rows = self._runner.rows(found)
         if rows:
             return self._build(rows)[0], False
-        batch = new_row(self._reader, {**filter_by, **defaults})
+        batch = new_row(reader, {**filter_by, **defaults})
         stored, is_new = self._store_or_find(batch, Conflict("ignore", chosen), found)
         return self._build([stored])[0], is_new
 
@@ -170,6 +189,32 @@ class BulkVerbs(WritingVerbs[M]):
             return self._info.key
         parts = list(key) if isinstance(key, (list, tuple)) else [key]
         return unique_key(self._info, [self._reader.column(part) for part in parts])
+
+    def _refuse_narrowed(self, verb: str) -> None:
+        """Rows are met by their keys: a condition or a window beside that would silently be left out. And engines that
+        only read are refused before they are read."""
+        self._runner.need_write()
+        self._refuse_window(verb)
+        if self._spec.is_filtered:
+            raise UnsupportedOperationError(
+                f"{verb} takes no filter beside the key by which it meets a row",
+                hint=f"db.query(M).{verb}(…)",
+            )
+
+    def _refuse_others(self, runner: Runner, key: tuple[Field, ...], rows: Sequence[Row]) -> None:
+        """An update must not reach rows of another class that share the table and hold one of these keys."""
+        mine = self._info.only_this_class
+        if mine is None:
+            return
+        for part in in_parts([row for row in rows if None not in row]):
+            others = all_of((among(key, part), replace(mine, negated=True)))
+            if runner.count(QuerySpec(self._info, self._info.key, where=others)):
+                names = tuple(f.name for f in key)
+                with runner.errors():
+                    raise DuplicateKeyError(
+                        f"a row with the same {', '.join(names)} is there, and is no {self._info.name}",
+                        attributes=names,
+                    )
 
     def _need_key(self, key: tuple[Field, ...], values: Mapping[str, Any]) -> None:
         for field in key:
@@ -237,9 +282,11 @@ class BulkVerbs(WritingVerbs[M]):
             result = self._runner.insert(info, batch.given, batch.rows, conflict, fields)
             if result.rows and (found is None or result.inserted):
                 return result.rows[0], bool(result.inserted)
-            if rows := self._runner.rows(same_key if found is None else found):
-                return rows[0], False
-            if found is not None and self._runner.count(same_key):
+            # One read decides: between two of them the row may go, and come again.
+            for row in self._runner.rows(same_key):
+                held = {f.name: value for f, value in zip(fields, row, strict=True)}
+                if found is None or found.where is None or evaluate(found.where, held):
+                    return row, False
                 names = tuple(f.name for f in conflict.key)
                 with self._runner.errors():
                     raise DuplicateKeyError(
@@ -257,6 +304,7 @@ class _Insertion:
     """Writes the batches of a ``bulk_insert`` and counts."""
 
     def __init__(self, query: BulkVerbs[Any], rule: Rule | None, return_keys: bool) -> None:
+        self.query = query
         self.info = query._info
         self.rule = rule
         self.stamps = query._stamps() if rule is not None and rule.action == "update" else {}
@@ -266,33 +314,45 @@ class _Insertion:
 
     def __call__(self, runner: Runner, batch: Batch) -> int:
         if self.rule is None:
-            self.keys.extend(self._insert(runner, batch, batch.rows))
+            self.keys.extend(self._insert(runner, batch, batch.rows).rows)
+            self.inserted += len(batch.rows)
             return len(batch.rows)
         conflict = self.rule.conflict(self.info, batch, self.stamps)
         parts = list(parts_of(batch, conflict))
-        with _as_one(runner, len(parts) + self.return_keys) as inner:
-            unkeyed = [row for part in parts for row in self._write(inner, batch, part)]
-            if self.return_keys:
-                self.keys.extend(self._keys_of(inner, batch, conflict, iter(unkeyed)))
+
+        def work(inner: Runner) -> tuple[list[BulkResult], Iterable[Any]]:
+            done = _each(parts, lambda part: self._write(inner, batch, part), _size_of, inner is runner)
+            unkeyed = [
+                row
+                for part, one in zip(parts, done, strict=True)
+                if part.conflict is None
+                for row in one.rows
+            ]
+            return done, self._keys_of(inner, batch, conflict, iter(unkeyed)) if self.return_keys else ()
+
+        done, keys = _as_one(runner, len(parts) + self.return_keys, work)
+        self.keys.extend(keys)
+        for part, result in zip(parts, done, strict=True):
+            self.inserted += result.inserted
+            # By the call's word: an update of rows that hold nothing but their key is an "ignore" to the engine.
+            met = result.updated + result.ignored + part.again
+            if self.rule.action == "update":
+                self.updated += met
+            else:
+                self.ignored += met
         return len(batch.rows)
 
-    def _write(self, runner: Runner, batch: Batch, part: Part) -> Sequence[Row]:
-        """Write a part and count; the keys of rows that could meet no other."""
+    def _write(self, runner: Runner, batch: Batch, part: Part) -> BulkResult:
         if part.conflict is None:
             return self._insert(runner, batch, part.rows)
-        result = runner.insert(self.info, batch.given, part.rows, part.conflict, ())
-        met = result.ignored + result.updated + part.again
-        self.inserted += result.inserted
-        if self.rule is not None and self.rule.action == "update":
-            self.updated += met
-        else:
-            self.ignored += met
-        return ()
+        if part.conflict.action == "update":
+            pick = key_picker(batch.given, part.conflict.key)
+            self.query._refuse_others(runner, part.conflict.key, list(map(pick, part.rows)))
+        return runner.insert(self.info, batch.given, part.rows, part.conflict, ())
 
-    def _insert(self, runner: Runner, batch: Batch, rows: list[Row]) -> Sequence[Row]:
+    def _insert(self, runner: Runner, batch: Batch, rows: list[Row]) -> BulkResult:
         returning = self.info.key if self.return_keys else ()
-        self.inserted += len(rows)
-        return runner.insert(self.info, batch.given, rows, None, returning).rows
+        return runner.insert(self.info, batch.given, rows, None, returning)
 
     def _keys_of(
         self, runner: Runner, batch: Batch, conflict: Conflict, unkeyed: Iterator[Row]
@@ -325,33 +385,66 @@ class _Alteration:
 
     def __call__(self, runner: Runner, batch: Batch) -> int:
         width = len(self.key)
-        columns = batch.given[width:]
         parts = list(distinct(batch.rows, [row[:width] for row in batch.rows]))
-        info = self.query._info
-        is_plain = (
-            columns and not batch.is_calculated and info.version is None and info.only_this_class is None
-        )
-        with _as_one(runner, len(parts)) as inner:
-            for rows in parts:
-                done = inner.update_each(info, self.key, columns, rows) if is_plain else None
-                self.matched += self._one_by_one(inner, columns, rows) if done is None else done
+
+        def work(inner: Runner) -> list[int]:
+            return _each(parts, lambda rows: self._change(inner, batch, rows), len, inner is runner)
+
+        self.matched += sum(_as_one(runner, len(parts), work))
         return len(batch.rows)
 
-    def _one_by_one(self, runner: Runner, columns: tuple[Field, ...], rows: list[Row]) -> int:
+    def _change(self, runner: Runner, batch: Batch, rows: list[Row]) -> int:
+        columns = batch.given[len(self.key) :]
+        info = self.query._info
+        if columns and not batch.is_calculated and info.version is None and info.only_this_class is None:
+            done = runner.update_each(info, self.key, columns, rows)
+            if done is not None:
+                return done
+
+        def work(inner: Runner) -> list[int]:
+            return _each(
+                rows, lambda row: self._change_one(inner, batch, row), lambda _row: 1, inner is runner
+            )
+
+        return sum(_as_one(runner, len(rows), work))
+
+    def _change_one(self, runner: Runner, batch: Batch, row: Row) -> int:
         width = len(self.key)
-        with _as_one(runner, len(rows)) as inner:
-            matched = 0
-            for row in rows:
-                spec = self.query._reader.everything.but(where=among(self.key, [row[:width]]))
-                given = {f.name: value for f, value in zip(columns, row[width:], strict=True)}
-                changed = self.query._changes(given)
-                matched += inner.update(spec, changed) if changed else inner.count(spec)
-            return matched
+        every = self.query._reader.everything
+        spec = every.but(where=every.and_where(among(self.key, [row[:width]])))
+        cells = zip(batch.given[width:], row[width:], strict=True)
+        changed: dict[Field, Operand] = {
+            f: cell if batch.is_calculated else Value(cell, f) for f, cell in cells
+        }
+        if not changed:
+            return runner.count(spec)
+        return runner.update(spec, {**self.query._stamps(), **changed})
 
 
-def _as_one(runner: Runner, statements: int) -> AbstractContextManager[Runner]:
-    """The runner for so many statements of one batch."""
-    return runner.together() if statements > 1 else nullcontext(runner)
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+def _as_one(runner: Runner, statements: int, work: Callable[[Runner], R]) -> R:
+    """What ``work`` gives, which needs so many statements for one batch."""
+    return runner.as_one(work) if statements > 1 else work(runner)
+
+
+def _each(parts: Sequence[P], write: Callable[[P], R], size: Callable[[P], int], stays: bool) -> list[R]:
+    """What writing each part gives; if what is written ``stays``, an error counts the rows, of which a part has ``size``."""
+    made: list[R] = []
+    try:
+        for part in parts:
+            made.append(write(part))  # noqa: PERF401 - if one fails, how many were made is asked
+    except DbPluginsError as error:
+        if stays:
+            error.stored += sum(map(size, parts[: len(made)]))
+        raise
+    return made
+
+
+def _size_of(part: Part) -> int:
+    return len(part.rows) + part.again
 
 
 def _size(runner: Runner, batch_size: int | None) -> int:
