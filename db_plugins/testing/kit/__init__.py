@@ -10,6 +10,8 @@ from __future__ import annotations
 from .aggregates import Aggregates
 from .attacks import Attacks
 from .bulk import Bulk
+from .bulk_conflicts import BulkConflicts
+from .bulk_updates import BulkUpdates
 from .cascades import Cascades, CascadesAsSession, CascadesTogether
 from .conflicts import Conflicts
 from .cursors import Cursors
@@ -33,6 +35,7 @@ from .orders import Orders
 from .pages import Pages
 from .parents import Parents
 from .paths import Paths
+from .races import Races
 from .reads import Reads
 from .refusals import Guards, Refusals
 from .related import Related
@@ -41,6 +44,7 @@ from .sharing import Sharing
 from .storage import Storage
 from .streams import Streams
 from .transactions import Transactions
+from .upserts import Upserts
 from .values import Values
 from .versions import Versions
 from .writes import Writes
@@ -58,6 +62,10 @@ class PluginConformance(
     Versions,
     Mixins,
     Bulk,
+    BulkConflicts,
+    BulkUpdates,
+    Upserts,
+    Races,
     Keys,
     Integrity,
     Cascades,
