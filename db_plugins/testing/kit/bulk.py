@@ -46,9 +46,9 @@ def peak_of(work: Callable[[], Any]) -> int:
         tracemalloc.stop()
 
 
-def keeps_rows_here(db: Any) -> bool:
+def keeps_rows_here(kit: Harness, db: Any) -> bool:
     """Are the engine's rows in this process's memory, so that memory grows with them?"""
-    return db.engine in ("memory", "mongomock") or bool(db._connected().__dict__.get("buffered"))
+    return not kit.is_shared or bool(db._connected().__dict__.get("buffered"))
 
 
 def breaking(count: int, bad: dict[str, Any]) -> Iterator[dict[str, Any]]:
@@ -312,7 +312,7 @@ class Bulk(Harness):
 
     def test_a_bulk_insert_keeps_only_a_batch(self, connect: Connect) -> None:
         db = connect(Star)
-        if keeps_rows_here(db):
+        if keeps_rows_here(self, db):
             pytest.skip("this engine's rows are in this process's memory")
         query = db.query(Star)
         query.bulk_insert(many_stars(-500, 0), batch_size=100)  # what is made once is made

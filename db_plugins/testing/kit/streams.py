@@ -155,7 +155,7 @@ class Streams(Harness):
 
     def test_a_stream_keeps_only_a_batch(self, connect: Connect) -> None:
         db = connect(Star)
-        if keeps_rows_here(db):
+        if keeps_rows_here(self, db):
             pytest.skip("this engine's rows are in this process's memory")
         self.stock(db, Star, [{"id": n, "name": f"{n:040}", "band": "V"} for n in range(1, 20_001)])
         tracemalloc.start()
