@@ -14,6 +14,7 @@ from .bulk_conflicts import BulkConflicts
 from .bulk_updates import BulkUpdates
 from .cascades import Cascades, CascadesAsSession, CascadesTogether
 from .conflicts import Conflicts
+from .creations import Creations
 from .cursors import Cursors
 from .existence import Existence
 from .faults import Faults
@@ -65,6 +66,7 @@ class PluginConformance(
     BulkConflicts,
     BulkUpdates,
     Upserts,
+    Creations,
     Races,
     Keys,
     Integrity,
