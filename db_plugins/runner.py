@@ -5,11 +5,13 @@ The one place where a driver's exception becomes ours, and where a residual cond
 
 from __future__ import annotations
 
+import random
+import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from itertools import islice
-from typing import Any
+from itertools import count, islice
+from typing import Any, TypeVar
 
 from .deleting import delete_together
 from .engine import (
@@ -22,7 +24,7 @@ from .engine import (
     SupportsTransactions,
     TransactionConnection,
 )
-from .errors import EngineError, UnsupportedOperationError
+from .errors import ConflictError, EngineError, UnsupportedOperationError
 from .evaluation import evaluate, sort_rows
 from .expressions import Reader
 from .foreign_keys import (
@@ -44,6 +46,10 @@ from .spec import QuerySpec
 __all__ = ["Block", "Runner", "driver_errors", "key_among", "key_equals", "refuse_groups"]
 
 Row = tuple[Any, ...]
+T = TypeVar("T")
+
+#: How long a write outside of transactions is tried again because others write the same rows.
+PATIENCE_SECONDS = 20.0
 
 #: Rows in one list of a residual read, and keys in one statement of a residual write.
 RESIDUAL_BATCH = 500
@@ -239,7 +245,7 @@ class Runner:
         returning: tuple[Field, ...],
     ) -> BulkResult:
         """Store rows of one shape."""
-        self._need_write()
+        self.need_write()
         try:
             check_parents(self, info, given, rows)
             return self.connection.insert(info, given, rows, conflict, returning)
@@ -251,7 +257,7 @@ class Runner:
         self, info: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
     ) -> Row:
         """Store one row; the row as it is stored."""
-        self._need_write()
+        self.need_write()
         try:
             check_parents(self, info, given, (row,))
             return self.connection.insert_one(info, given, row, returning)
@@ -263,7 +269,7 @@ class Runner:
         self, info: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
     ) -> int | None:
         """Set ``columns`` in the rows that ``key`` names; ``None`` if they must be changed one after another."""
-        self._need_write()
+        self.need_write()
         given = (*key, *columns)
         if needs_whole_keys(self, info, given):
             return None
@@ -273,14 +279,14 @@ class Runner:
 
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
         """Set columns of the spec's rows; how many matched."""
-        self._need_write()
+        self.need_write()
         with self.errors(lambda aside: find_new_orphan(aside, spec, values)):
             check_new_parents(self, spec, values)
             return self._write(spec, lambda connection, query: connection.update(query, values))
 
     def delete(self, spec: QuerySpec) -> int:
         """Delete the spec's rows, and what goes with them (``cascades``); how many of the spec's own."""
-        self._need_write()
+        self.need_write()
         return delete_together(self, spec)
 
     def delete_alone(self, spec: QuerySpec) -> int:
@@ -288,14 +294,15 @@ class Runner:
         with self.errors(lambda aside: find_child(aside, spec)):
             return self._write(spec, lambda connection, query: connection.delete(query))
 
-    def _need_write(self) -> None:
+    def need_write(self) -> None:
+        """Refuse to write on an engine that only reads."""
         if not self._writes:
             raise UnsupportedOperationError(
                 f"{self.engine.name} is read-only", hint="write through another engine"
             )
 
     def _write(self, spec: QuerySpec, write: Callable[[Connection, Compiled], int]) -> int:
-        self._need_write()
+        self.need_write()
         query = self.compiled(spec)
         with self.errors():
             if query is not None and query.residual is None and not query.read_only:
@@ -362,6 +369,20 @@ class Runner:
                         exc if isinstance(exc, EngineError) else EngineError(fact, engine=self.engine.name)
                     )
                 raise
+
+    def as_one(self, work: Callable[[Runner], T]) -> T:
+        """What ``work`` gives, done by a runner of ``together()``; outside of transactions again while others hold its rows,
+        unless some of it stays stored."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        for attempt in count(1):
+            try:
+                with self.together() as runner:
+                    return work(runner)
+            except ConflictError as error:
+                if self.block is not None or error.stored or time.monotonic() > deadline:
+                    raise
+            time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
+        raise AssertionError("unreachable")
 
     @contextmanager
     def transaction(self, isolation: str, *, read_only: bool = False) -> Iterator[Runner]:

@@ -10,6 +10,7 @@ from db_plugins.testing import PluginConformance
 
 class TestMemory(PluginConformance):
     plugin = "memory"
+    is_shared = False
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
         return {"ENGINE": "memory"}

@@ -78,6 +78,7 @@ def strangers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 class TestDummy(PluginConformance):
     plugin = "dummy"
+    is_shared = False
     generated_filters = 400  # it is MemoryEngine
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
@@ -88,6 +89,7 @@ class TestLazy(PluginConformance):
     """The core finishes filters, orders, windows, and writes by condition."""
 
     plugin = "lazy"
+    is_shared = False
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
         return {"ENGINE": "lazy"}

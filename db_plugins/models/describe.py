@@ -22,7 +22,7 @@ from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedClassError
 
 from ..errors import ConfigError, InvalidValueError, UnsupportedError, nearest
-from ..nodes import Column, In, Node
+from ..nodes import Column, In
 from .fields import Default, Field, Kind, make_field
 from .objects import guard_relationships
 
@@ -118,7 +118,7 @@ class ModelInfo:
         return str(self.mapper.local_table.name)  # type: ignore[attr-defined]
 
     @cached_property
-    def only_this_class(self) -> Node | None:
+    def only_this_class(self) -> In | None:
         """For a class of single-table inheritance: the condition that its rows meet."""
         if self.discriminator is None or not self.identities:
             return None

@@ -17,11 +17,12 @@ from typing import Any
 
 from sqlalchemy.sql.elements import ClauseElement
 
-from ..errors import InvalidValueError, NotNullError
+from ..errors import DbPluginsError, InvalidValueError, NotNullError
 from ..expressions import Reader
 from ..models import Default, Field
 from ..models.columns import make_row_checker
 from ..models.makers import collection_paused
+from ..nodes import Value
 from .framed import Columns, Framed
 from .rows import not_null, of_row, row_values
 
@@ -37,7 +38,7 @@ Given = list[Any] | Columns
 class Batch:
     """Rows whose values are in the order of ``given``. The caller gave those of ``named``; the others are defaults.
 
-    ``is_calculated``: some values of a change are expressions, still unread."""
+    ``is_calculated``: what a change sets are operands, for some of them calculate on columns."""
 
     given: tuple[Field, ...]
     named: frozenset[Field]
@@ -67,7 +68,11 @@ def changes(
     start = 1
     for chunk in _chunks(rows, size):
         for names, group, first in _groups(reader, chunk, start):
-            yield Changes.of(reader, names, key).batch(group, first)
+            try:
+                asked = Changes.of(reader, names, key)
+            except InvalidValueError as error:
+                raise of_row(error, first) from None
+            yield asked.batch(group, first)
         start += len(chunk)
 
 
@@ -142,7 +147,21 @@ def _picked(group: Given, fields: Sequence[Field], pick: Callable[[Mapping[str, 
     return list(map(pick, group))
 
 
-def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values:
+def _operands(reader: Reader, field: Field, values: Values, first: int) -> Values:
+    """Values and expressions as what an update sets."""
+    made = []
+    for number, value in enumerate(values, first):
+        try:
+            operand = reader.assigned(field, value)
+            if isinstance(operand, Value):
+                not_null(reader, field, operand.value)
+        except DbPluginsError as error:
+            raise of_row(error, number) from None
+        made.append(operand)
+    return made
+
+
+def _checked(reader: Reader, field: Field, values: Values, first: int, *, is_key: bool = False) -> Values:
     """The values as engines get them; the error for one that does not fit says in which row it is."""
     try:
         checked, has_none = reader.check_column(field, values)
@@ -153,6 +172,9 @@ def _checked(reader: Reader, field: Field, values: Values, first: int) -> Values
             except InvalidValueError as error:
                 raise of_row(error, number) from None
         raise
+    if has_none and is_key:
+        number = first + list(checked).index(None)
+        raise of_row(InvalidValueError(f"{field.label} is a key and cannot be None"), number)
     if has_none and not field.nullable:
         try:
             not_null(reader, field, None)
@@ -326,7 +348,7 @@ class Changes:
         return known
 
     def batch(self, group: Given, first: int) -> Batch:
-        """The rows, checked. A cell that is an expression stays one, for ``Reader.assigned`` to read."""
+        """The rows, checked."""
         if self.absent is not None:
             names = ", ".join(f.name for f in self.key)
             raise of_row(
@@ -338,26 +360,24 @@ class Changes:
             )
         rows = _picked(group, self.fields, self.pick)
         reader = self.reader
-        columns: list[Values] = []
-        is_calculated = False
-        cells: Iterable[Values] = zip(*rows, strict=True)
-        for field, column in zip(self.fields, cells, strict=True):
-            if field in self.key:
-                column = _checked(reader, field, column, first)
-                if None in column:
-                    number = first + column.index(None)
-                    raise of_row(InvalidValueError(f"{field.label} is a key and cannot be None"), number)
-            elif any(map(_is_expression, set(map(type, column)))):
-                is_calculated = True
-            else:
-                column = _checked(reader, field, column, first)
-            columns.append(column)
+        cells = list(zip(*rows, strict=True))
+        width = len(self.key)
+        keys = [
+            _checked(reader, f, column, first, is_key=True)
+            for f, column in zip(self.key, cells, strict=False)
+        ]
+        kinds = set(chain.from_iterable(map(type, column) for column in cells[width:]))
+        is_calculated = any(map(_is_expression, kinds))
+        make = _operands if is_calculated else _checked
+        columns = [
+            make(reader, f, column, first) for f, column in zip(self.columns, cells[width:], strict=True)
+        ]
         for field in self.onupdate:
             assert field.onupdate is not None
             value = reader.check(field, field.onupdate.make({}))
-            columns.append(tuple(repeat(value, len(rows))))
+            columns.append(tuple(repeat(Value(value, field) if is_calculated else value, len(rows))))
         given = (*self.fields, *self.onupdate)
-        return Batch(given, frozenset(self.fields), list(zip(*columns, strict=True)), is_calculated)
+        return Batch(given, frozenset(self.fields), list(zip(*keys, *columns, strict=True)), is_calculated)
 
 
 def _is_expression(kind: type) -> bool:

@@ -1,46 +1,38 @@
-"""Many rows at once, and rows that may be there already: ``bulk_insert``, ``bulk_update``, ``upsert``, ``get_or_create``."""
+"""Many rows at once: ``bulk_insert`` and ``bulk_update`` read them lazily, and write them batch by batch."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from ..engine import BulkResult, Conflict
 from ..errors import (
-    ConflictError,
     DbPluginsError,
-    DuplicateKeyError,
     InvalidValueError,
-    UnsupportedOperationError,
 )
 from ..joining import among
 from ..joining import parts_of as in_parts
 from ..models import Field
-from ..models.objects import mark_stored
-from ..nodes import all_of
+from ..nodes import Operand, Value
 from ..runner import Runner
 from ..spec import QuerySpec
-from .batches import Batch, changes, new_row, new_rows
-from .conflicts import Part, Rule, distinct, key_picker, keys_of, parts_of, unique_key
+from .batches import Batch, changes, new_rows
+from .conflicts import Part, Rule, distinct, key_picker, parts_of
 from .framed import ArrowStream, Framed, framed
 from .pages import check_whole
 from .reading import MAX_BATCH
-from .rows import row_values
-from .writing import WritingVerbs
+from .upserting import UpsertingVerbs
 
 __all__ = ["BulkVerbs"]
 
 M = TypeVar("M")
 Row = tuple[Any, ...]
 
-#: How often a row is looked for that an insert has met and that is gone again when it is read.
-ATTEMPTS = 10
 
-
-class BulkVerbs(WritingVerbs[M]):
-    """The verbs that write many rows, and those that ask whether a row is there in the same step."""
+class BulkVerbs(UpsertingVerbs[M]):
+    """The verbs that write many rows."""
 
     __slots__ = ()
 
@@ -72,6 +64,11 @@ class BulkVerbs(WritingVerbs[M]):
 
             db.query(Star).bulk_insert(rows, on_conflict="update", key="name")
         """
+        self._refuse_narrowed("bulk_insert")
+        if atomic not in (None, True, False):
+            raise InvalidValueError(
+                f"atomic is True, False or None, not a value of type {type(atomic).__name__}"
+            )
         rule = self._rule(on_conflict, key, update)
         batches = new_rows(self._reader, self._given(rows, "bulk_insert"), _size(self._runner, batch_size))
         insertion = _Insertion(self, rule, return_keys)
@@ -88,6 +85,7 @@ class BulkVerbs(WritingVerbs[M]):
 
             db.query(Star).bulk_update([{"id": 1, "mag": 0.5}, {"id": 2, "mag": None}])
         """
+        self._refuse_narrowed("bulk_update")
         chosen = self._unique_key(key)
         batches = changes(
             self._reader, chosen, self._given(rows, "bulk_update"), _size(self._runner, batch_size)
@@ -95,75 +93,6 @@ class BulkVerbs(WritingVerbs[M]):
         alteration = _Alteration(self, chosen)
         self._write_batches(batches, alteration, None)
         return alteration.matched
-
-    def upsert(self, row: Any, *, key: Any = None) -> M:
-        """Store a row, or where its ``key`` is there already change that row: one atomic step.
-
-        ``row`` as in ``insert``. A change writes only what the row names, and ``onupdate``. Returns the row as it is
-        stored. Raises InvalidValueError unless the row holds all of ``key`` (the primary key unless given).
-
-            star = db.query(Star).upsert({"name": "Vega", "mag": 0.03}, key="name")
-        """
-        chosen = self._unique_key(key)
-        self._need_key(chosen, row_values(self._info, row))
-        batch = new_row(self._reader, row)
-        conflict = Rule("update", chosen).conflict(self._info, batch, self._stamps())
-        stored, _ = self._store_or_find(batch, conflict)
-        fields = self._info.fields
-        if isinstance(row, self._info.cls):
-            mark_stored(self._info, row, [f.name for f in fields], stored)
-            return cast("M", row)
-        return cast("M", self._runner.builder(self._info, fields)([stored])[0])
-
-    def get_or_create(self, filter_by: Mapping[str, Any], /, **defaults: Any) -> tuple[M, bool]:
-        """The object that ``filter_by`` finds, or else one made of it and ``defaults``; and whether it was made.
-
-        ``filter_by`` must hold the primary key or a unique key: of any number of callers at the same moment exactly one
-        makes the row. Raises InvalidValueError without such a key, DuplicateKeyError if the row clashes with another.
-
-            star, is_new = db.query(Star).get_or_create({"name": "Vega"}, mag=0.03)
-        """
-        if not isinstance(filter_by, Mapping):
-            raise InvalidValueError(
-                f"get_or_create takes a mapping of what to find, not a value of type {type(filter_by).__name__}",
-                hint='get_or_create({"name": "Vega"}, mag=0.03)',
-            )
-        if twice := next((name for name in defaults if name in filter_by), None):
-            raise InvalidValueError(f"{self._info.name}.{twice} is both looked for and a default")
-        if self._spec is not self._reader.everything:
-            self._refuse_narrowed("get_or_create")
-        chosen = self._key_in(tuple(filter_by))
-        if chosen is None or any(filter_by[f.name] is None for f in chosen):
-            raise InvalidValueError(
-                f"get_or_create needs a unique key of {self._info.name} in what it looks for, without None",
-                hint=f"it has {keys_of(self._info)}",
-            )
-        wanted = all_of([self._reader.equals(name, value) for name, value in filter_by.items()])
-        found = self._spec.but(where=self._spec.and_where(wanted))
-        rows = self._runner.rows(found)
-        if rows:
-            return self._build(rows)[0], False
-        batch = new_row(self._reader, {**filter_by, **defaults})
-        stored, is_new = self._store_or_find(batch, Conflict("ignore", chosen), found)
-        return self._build([stored])[0], is_new
-
-    def _refuse_narrowed(self, verb: str) -> None:
-        self._refuse_window(verb)
-        if self._spec.is_filtered:
-            raise UnsupportedOperationError(
-                f"{verb} takes no filter beside what it looks for", hint=f"db.query(M).{verb}(…)"
-            )
-
-    def _key_in(self, names: tuple[str, ...]) -> tuple[Field, ...] | None:
-        """The first unique key that these attributes hold."""
-        memo = self._reader.memo
-        if ("key in", names) not in memo:
-            fields = {self._info.field(name) for name in names}
-            found = next((u.fields for u in self._info.uniques if fields >= set(u.fields)), None)
-            self._reader.remember(("key in", names), found)
-        return cast("tuple[Field, ...] | None", memo.get(("key in", names)))
-
-    # -- what they share -------------------------------------------------------------------------------------------
 
     def _given(self, rows: Any, verb: str) -> Iterable[Any] | Framed:
         frame = framed(self._info, rows, verb)
@@ -175,20 +104,6 @@ class BulkVerbs(WritingVerbs[M]):
                 hint=f"{verb.removeprefix('bulk_')}() takes one row",
             )
         return rows
-
-    def _unique_key(self, key: Any) -> tuple[Field, ...]:
-        if key is None:
-            return self._info.key
-        parts = list(key) if isinstance(key, (list, tuple)) else [key]
-        return unique_key(self._info, [self._reader.column(part) for part in parts])
-
-    def _need_key(self, key: tuple[Field, ...], values: Mapping[str, Any]) -> None:
-        for field in key:
-            if values.get(field.name) is None:
-                raise InvalidValueError(
-                    f"{field.label} is missing: it is the key by which the row is found",
-                    hint=f"give it, or choose another key: {keys_of(self._info)}",
-                )
 
     def _rule(self, on_conflict: str, key: Any, update: Any) -> Rule | None:
         if on_conflict not in ("error", "ignore", "update"):
@@ -237,37 +152,12 @@ class BulkVerbs(WritingVerbs[M]):
                 error.stored = stored + error.stored if stays else 0
                 raise
 
-    def _store_or_find(
-        self, batch: Batch, conflict: Conflict, found: QuerySpec | None = None
-    ) -> tuple[Row, bool]:
-        """Insert one row, or meet the one that is there: that row, and whether it is new."""
-        info, fields = self._info, self._info.fields
-        for _ in range(ATTEMPTS):
-            result = self._runner.insert(info, batch.given, batch.rows, conflict, fields)
-            if result.rows and (found is None or result.inserted):
-                return result.rows[0], bool(result.inserted)
-            key = key_picker(batch.given, conflict.key)(batch.rows[0])
-            same_key = QuerySpec(info, fields, where=among(conflict.key, [key]))
-            if rows := self._runner.rows(same_key if found is None else found):
-                return rows[0], False
-            if found is not None and self._runner.count(same_key):
-                names = tuple(f.name for f in conflict.key)
-                with self._runner.errors():
-                    raise DuplicateKeyError(
-                        f"a {info.name} with the same {', '.join(names)} is there, and differs in what was looked for",
-                        attributes=names,
-                    )
-        with self._runner.errors():
-            raise ConflictError(
-                f"a {info.name} with the same key is there, and this transaction cannot see it",
-                hint="run it again: run_transaction() does",
-            )
-
 
 class _Insertion:
     """Writes the batches of a ``bulk_insert`` and counts."""
 
     def __init__(self, query: BulkVerbs[Any], rule: Rule | None, return_keys: bool) -> None:
+        self.query = query
         self.info = query._info
         self.rule = rule
         self.stamps = query._stamps() if rule is not None and rule.action == "update" else {}
@@ -277,33 +167,45 @@ class _Insertion:
 
     def __call__(self, runner: Runner, batch: Batch) -> int:
         if self.rule is None:
-            self.keys.extend(self._insert(runner, batch, batch.rows))
+            self.keys.extend(self._insert(runner, batch, batch.rows).rows)
+            self.inserted += len(batch.rows)
             return len(batch.rows)
         conflict = self.rule.conflict(self.info, batch, self.stamps)
         parts = list(parts_of(batch, conflict))
-        with _as_one(runner, len(parts) + self.return_keys) as inner:
-            unkeyed = [row for part in parts for row in self._write(inner, batch, part)]
-            if self.return_keys:
-                self.keys.extend(self._keys_of(inner, batch, conflict, iter(unkeyed)))
+
+        def work(inner: Runner) -> tuple[list[BulkResult], Iterable[Any]]:
+            done = _each(parts, lambda part: self._write(inner, batch, part), _size_of, inner is runner)
+            unkeyed = [
+                row
+                for part, one in zip(parts, done, strict=True)
+                if part.conflict is None
+                for row in one.rows
+            ]
+            return done, self._keys_of(inner, batch, conflict, iter(unkeyed)) if self.return_keys else ()
+
+        done, keys = _as_one(runner, len(parts) + self.return_keys, work)
+        self.keys.extend(keys)
+        for part, result in zip(parts, done, strict=True):
+            self.inserted += result.inserted
+            # By the call's word: an update of rows that hold nothing but their key is an "ignore" to the engine.
+            met = result.updated + result.ignored + part.again
+            if self.rule.action == "update":
+                self.updated += met
+            else:
+                self.ignored += met
         return len(batch.rows)
 
-    def _write(self, runner: Runner, batch: Batch, part: Part) -> Sequence[Row]:
-        """Write a part and count; the keys of rows that could meet no other."""
+    def _write(self, runner: Runner, batch: Batch, part: Part) -> BulkResult:
         if part.conflict is None:
             return self._insert(runner, batch, part.rows)
-        result = runner.insert(self.info, batch.given, part.rows, part.conflict, ())
-        met = result.ignored + result.updated + part.again
-        self.inserted += result.inserted
-        if self.rule is not None and self.rule.action == "update":
-            self.updated += met
-        else:
-            self.ignored += met
-        return ()
+        if part.conflict.action == "update":
+            pick = key_picker(batch.given, part.conflict.key)
+            self.query._refuse_others(runner, part.conflict.key, list(map(pick, part.rows)))
+        return runner.insert(self.info, batch.given, part.rows, part.conflict, ())
 
-    def _insert(self, runner: Runner, batch: Batch, rows: list[Row]) -> Sequence[Row]:
+    def _insert(self, runner: Runner, batch: Batch, rows: list[Row]) -> BulkResult:
         returning = self.info.key if self.return_keys else ()
-        self.inserted += len(rows)
-        return runner.insert(self.info, batch.given, rows, None, returning).rows
+        return runner.insert(self.info, batch.given, rows, None, returning)
 
     def _keys_of(
         self, runner: Runner, batch: Batch, conflict: Conflict, unkeyed: Iterator[Row]
@@ -336,33 +238,66 @@ class _Alteration:
 
     def __call__(self, runner: Runner, batch: Batch) -> int:
         width = len(self.key)
-        columns = batch.given[width:]
         parts = list(distinct(batch.rows, [row[:width] for row in batch.rows]))
-        info = self.query._info
-        is_plain = (
-            columns and not batch.is_calculated and info.version is None and info.only_this_class is None
-        )
-        with _as_one(runner, len(parts)) as inner:
-            for rows in parts:
-                done = inner.update_each(info, self.key, columns, rows) if is_plain else None
-                self.matched += self._one_by_one(inner, columns, rows) if done is None else done
+
+        def work(inner: Runner) -> list[int]:
+            return _each(parts, lambda rows: self._change(inner, batch, rows), len, inner is runner)
+
+        self.matched += sum(_as_one(runner, len(parts), work))
         return len(batch.rows)
 
-    def _one_by_one(self, runner: Runner, columns: tuple[Field, ...], rows: list[Row]) -> int:
+    def _change(self, runner: Runner, batch: Batch, rows: list[Row]) -> int:
+        columns = batch.given[len(self.key) :]
+        info = self.query._info
+        if columns and not batch.is_calculated and info.version is None and info.only_this_class is None:
+            done = runner.update_each(info, self.key, columns, rows)
+            if done is not None:
+                return done
+
+        def work(inner: Runner) -> list[int]:
+            return _each(
+                rows, lambda row: self._change_one(inner, batch, row), lambda _row: 1, inner is runner
+            )
+
+        return sum(_as_one(runner, len(rows), work))
+
+    def _change_one(self, runner: Runner, batch: Batch, row: Row) -> int:
         width = len(self.key)
-        with _as_one(runner, len(rows)) as inner:
-            matched = 0
-            for row in rows:
-                spec = self.query._reader.everything.but(where=among(self.key, [row[:width]]))
-                given = {f.name: value for f, value in zip(columns, row[width:], strict=True)}
-                changed = self.query._changes(given)
-                matched += inner.update(spec, changed) if changed else inner.count(spec)
-            return matched
+        every = self.query._reader.everything
+        spec = every.but(where=every.and_where(among(self.key, [row[:width]])))
+        cells = zip(batch.given[width:], row[width:], strict=True)
+        changed: dict[Field, Operand] = {
+            f: cell if batch.is_calculated else Value(cell, f) for f, cell in cells
+        }
+        if not changed:
+            return runner.count(spec)
+        return runner.update(spec, {**self.query._stamps(), **changed})
 
 
-def _as_one(runner: Runner, statements: int) -> AbstractContextManager[Runner]:
-    """The runner for so many statements of one batch."""
-    return runner.together() if statements > 1 else nullcontext(runner)
+P = TypeVar("P")
+R = TypeVar("R")
+
+
+def _as_one(runner: Runner, statements: int, work: Callable[[Runner], R]) -> R:
+    """What ``work`` gives, which needs so many statements for one batch."""
+    return runner.as_one(work) if statements > 1 else work(runner)
+
+
+def _each(parts: Sequence[P], write: Callable[[P], R], size: Callable[[P], int], stays: bool) -> list[R]:
+    """What writing each part gives; if what is written ``stays``, an error counts the rows, of which a part has ``size``."""
+    made: list[R] = []
+    try:
+        for part in parts:
+            made.append(write(part))  # noqa: PERF401 - if one fails, how many were made is asked
+    except DbPluginsError as error:
+        if stays:
+            error.stored += sum(map(size, parts[: len(made)]))
+        raise
+    return made
+
+
+def _size_of(part: Part) -> int:
+    return len(part.rows) + part.again
 
 
 def _size(runner: Runner, batch_size: int | None) -> int:

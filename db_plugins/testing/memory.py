@@ -171,6 +171,25 @@ class MemoryConnection(Connection, SupportsStorage, SupportsTransactions):
             table.rows = rows
         return len(found)
 
+    def update_each(
+        self, model: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...], rows: Sequence[Row]
+    ) -> int:
+        width = len(key)
+        with self.lock:
+            table = self._table(model)
+            there = _by(key, table.rows.values())
+            found = [(there[row[:width]], row[width:]) for row in rows if row[:width] in there]
+            changed = dict(table.rows)
+            for met, _ in found:
+                del changed[_key(model, met)]
+            new = [
+                _changed(model, met, {f: Value(v, f) for f, v in zip(columns, values, strict=True)})
+                for met, values in found
+            ]
+            _put(changed, model, new)
+            table.rows = changed
+        return len(found)
+
     def delete(self, query: Compiled) -> int:
         with self.lock:
             found = {_key(query.spec.model, row) for row in self._select(query.spec)}

@@ -10,8 +10,11 @@ from __future__ import annotations
 from .aggregates import Aggregates
 from .attacks import Attacks
 from .bulk import Bulk
+from .bulk_conflicts import BulkConflicts
+from .bulk_updates import BulkUpdates
 from .cascades import Cascades, CascadesAsSession, CascadesTogether
 from .conflicts import Conflicts
+from .creations import Creations
 from .cursors import Cursors
 from .existence import Existence
 from .faults import Faults
@@ -33,6 +36,7 @@ from .orders import Orders
 from .pages import Pages
 from .parents import Parents
 from .paths import Paths
+from .races import Races
 from .reads import Reads
 from .refusals import Guards, Refusals
 from .related import Related
@@ -41,6 +45,7 @@ from .sharing import Sharing
 from .storage import Storage
 from .streams import Streams
 from .transactions import Transactions
+from .upserts import Upserts
 from .values import Values
 from .versions import Versions
 from .writes import Writes
@@ -58,6 +63,11 @@ class PluginConformance(
     Versions,
     Mixins,
     Bulk,
+    BulkConflicts,
+    BulkUpdates,
+    Upserts,
+    Creations,
+    Races,
     Keys,
     Integrity,
     Cascades,

@@ -140,6 +140,9 @@ NO_VECTORS: dict[str, Any] = {
 
 Way = Callable[[Any, Any], Any]
 
+#: A row like any other, for what is asked beside it.
+ROW = {"id": 1, "name": "a"}
+
 #: Methods that take names. None of ``TEXTS`` is one.
 NAMES: dict[str, Way] = {
     "filter": lambda q, p: q.filter(**{p: "a"}),
@@ -151,6 +154,18 @@ NAMES: dict[str, Way] = {
     "bulk_insert": lambda q, p: q.bulk_insert([{"name": "a", p: "b"}]),
     "update": lambda q, p: q.filter(id=1).update({p: "b"}),
     "update of a row": lambda q, p: q.update(Star(id=1, name="a"), {p: "b"}),
+    "bulk_insert, key": lambda q, p: q.bulk_insert([ROW], on_conflict="ignore", key=p),
+    "bulk_insert, key among others": lambda q, p: q.bulk_insert([ROW], on_conflict="update", key=["name", p]),
+    "bulk_insert, update": lambda q, p: q.bulk_insert([ROW], on_conflict="update", update=[p]),
+    "bulk_insert, update by a mapping": lambda q, p: q.bulk_insert([ROW], on_conflict="update", update={p: "b"}),
+    "bulk_insert, on_conflict": lambda q, p: q.bulk_insert([ROW], on_conflict=p),
+    "bulk_update": lambda q, p: q.bulk_update([{"id": 1, p: "b"}]),
+    "bulk_update, key": lambda q, p: q.bulk_update([{**ROW, p: "b"}], key=p),
+    "upsert": lambda q, p: q.upsert({**ROW, p: "b"}),
+    "upsert, key": lambda q, p: q.upsert(ROW, key=p),
+    "upsert, key among others": lambda q, p: q.upsert(ROW, key=["name", p]),
+    "get_or_create": lambda q, p: q.get_or_create({"name": "a", p: "b"}),
+    "get_or_create, default": lambda q, p: q.get_or_create({"name": "a"}, **{p: "b"}),
     "to_dicts": lambda q, p: q.to_dicts(p),
     "to_dicts beside a name": lambda q, p: q.to_dicts("name", p),
     "stream": lambda q, p: list(q.stream(p)),
@@ -175,6 +190,14 @@ EXPRESSIONS: dict[str, Way] = {
     "update": lambda q, p: q.filter(id=1).update(p),
     "insert": lambda q, p: q.insert(p),
     "bulk_insert": lambda q, p: q.bulk_insert([p]),
+    "bulk_insert of more": lambda q, p: q.bulk_insert([{"name": "a"}, p]),
+    "bulk_insert, update": lambda q, p: q.bulk_insert(
+        [ROW], on_conflict="update", update={"name": p, "id": p}
+    ),
+    "bulk_update": lambda q, p: q.bulk_update([p]),
+    "bulk_update of more": lambda q, p: q.bulk_update([ROW, p]),
+    "upsert": lambda q, p: q.upsert(p),
+    "get_or_create": lambda q, p: q.get_or_create(p),
     "delete": lambda q, p: q.delete(p),
     "update of a row": lambda q, p: q.update(p, {"name": "b"}),
 }
@@ -188,9 +211,17 @@ NUMBERS: dict[str, Way] = {
     "cursor_paginate": lambda q, n: q.cursor_paginate(per_page=n),
     "stream": lambda q, n: q.stream(batch_size=n),
     "bulk_insert": lambda q, n: q.bulk_insert([{"name": "a"}], batch_size=n),
+    "bulk_update": lambda q, n: q.bulk_update([{"id": 1, "name": "a"}], batch_size=n),
 }
 #: None of these is a size for these methods; the others take none, and the first two any.
-ZERO_IS_NONE = ("paginate, page", "paginate, per_page", "cursor_paginate", "stream", "bulk_insert")
+ZERO_IS_NONE = (
+    "paginate, page",
+    "paginate, per_page",
+    "cursor_paginate",
+    "stream",
+    "bulk_insert",
+    "bulk_update",
+)
 
 #: The arguments of ``nearest``, and what none of them takes.
 NEAREST: dict[str, tuple[Way, dict[str, Any]]] = {
@@ -229,6 +260,17 @@ WRITES: dict[str, Way] = {
     "insert": lambda q, p: q.insert({"text": p}).id,
     "insert of an instance": lambda q, p: q.insert(Thing(text=p)).id,
     "bulk_insert": lambda q, p: q.bulk_insert([{"text": p}], return_keys=True).keys[0],
+    "bulk_insert that updates": lambda q, p: q.bulk_insert(
+        [{"id": 1, "text": p}], on_conflict="update", return_keys=True
+    ).keys[0],
+    "bulk_insert that updates by a mapping": lambda q, p: q.bulk_insert(
+        [{"id": 1}], on_conflict="update", update={"text": p}, return_keys=True
+    ).keys[0],
+    "upsert": lambda q, p: q.upsert({"id": 1000, "text": p}).id,
+    "upsert of a row that is there": lambda q, p: q.upsert({"id": 1, "text": p}).id,
+    "get_or_create": lambda q, p: q.get_or_create({"id": 1001}, text=p)[0].id,
+    "get_or_create by more": lambda q, p: q.get_or_create({"id": 1002, "text": p})[0].id,
+    "bulk_update": lambda q, p: q.bulk_update([{"id": 1, "text": p}]),
     "update": lambda q, p: q.filter(id=1).update({"text": p}),
     "update of a row": lambda q, p: q.update(q.get(1), {"text": p}).id,
 }
@@ -271,6 +313,10 @@ LABELS: dict[str, Way] = {
 NOT_ONLY_TEXT = (
     "order_by",
     "order_by among allowed",
+    "bulk_insert, key among others",
+    "bulk_insert, update",
+    "bulk_insert, on_conflict",
+    "upsert, key among others",
     "to_dicts",
     "to_dicts beside a name",
     "stream",

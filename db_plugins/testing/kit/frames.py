@@ -245,7 +245,7 @@ class Frames(Harness):
             {"mag": None, "band": "V"},
             {"mag": 3.5, "band": None},
         ]
-        with pytest.raises(NotNullError, match=r"row 2 of those given"):
+        with pytest.raises(InvalidValueError, match=r"row 2 of those given"):
             query.bulk_update(in_form(form, pa.table({"name": ["b", None], "mag": [1.0, 1.0]})), key="name")
 
     @requires(Capability.WRITE)

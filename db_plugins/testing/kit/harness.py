@@ -90,6 +90,8 @@ class Harness:
     #: For the fault tests: called with an empty folder, gives an object with ``start()``, ``stop()``, ``kill()`` and
     #: ``fresh_entry()``, an entry of DB_CONFIG for a new database of that server.
     server: ClassVar[Any] = None
+    #: Do several processes that are given the same entry use the same database? Not one in memory.
+    is_shared: ClassVar[bool] = True
     #: pytest's, for ``config``: fixtures of your own (``getfixturevalue``), and what is to be undone (``addfinalizer``).
     request: pytest.FixtureRequest
 

@@ -12,7 +12,7 @@ from db_plugins.errors import DbPluginsError
 
 from .harness import Connect, subject
 from .models import Badge, Star, Thing
-from .samples import REFUSED, REFUSED_JSON
+from .samples import BOUNDARIES, REFUSED, REFUSED_JSON
 
 __all__ = ["Misfits"]
 
@@ -31,6 +31,11 @@ class Misfits:
                 lambda v: query.insert({column: v}),
                 lambda v: query.insert(Thing(**{column: v})),
                 lambda v: query.bulk_insert([{column: v}]),
+                lambda v: query.bulk_insert([{"id": 1}], on_conflict="update", update={column: v}),
+                lambda v: query.upsert({"id": 1, column: v}),
+                lambda v: query.get_or_create({"id": 1, column: v}),
+                lambda v: query.get_or_create({"id": 1}, **{column: v}),
+                lambda v: query.bulk_update([{"id": 1, column: v}]),
                 lambda v: query.filter(id=1).update({column: v}),
             ):
                 with pytest.raises(InvalidValueError, match=f"Thing.{column}") as caught:
@@ -38,6 +43,24 @@ class Misfits:
                 assert f"{value!r}" not in str(caught.value) or len(repr(value)) < 4, (
                     "a message shows no value"
                 )
+
+    @pytest.mark.parametrize("column", list(REFUSED))
+    def test_a_value_of_another_kind_among_others_is_refused_with_its_row(
+        self, alarmed: Connect, column: str
+    ) -> None:
+        query = alarmed(Thing).query(Thing)
+        fitting = [*BOUNDARIES[column], None]
+        row = f"row {len(fitting) + 1} "
+        for value in REFUSED[column]:
+            values = [*fitting, value, fitting[0]]
+            for write in (
+                lambda rows: query.bulk_insert([{column: r[column]} for r in rows]),
+                lambda rows: query.bulk_insert(rows, on_conflict="update"),
+                lambda rows: query.bulk_insert([Thing(**r) for r in rows], on_conflict="ignore"),
+                query.bulk_update,
+            ):
+                with pytest.raises(InvalidValueError, match=rf"Thing\.{column}.*{row}"):
+                    write([{"id": n, column: v} for n, v in enumerate(values)])
 
     @pytest.mark.parametrize("column", list(REFUSED))
     def test_a_value_of_another_kind_is_refused_in_filters_before_it_is_sent(
@@ -65,8 +88,15 @@ class Misfits:
     def test_json_that_is_no_json_is_refused(self, alarmed: Connect) -> None:
         query = alarmed(Thing).query(Thing)
         for value in REFUSED_JSON:
-            with pytest.raises(InvalidValueError, match=r"Thing\.extra"):
-                query.insert({"extra": value})
+            for write in (
+                lambda v: query.insert({"extra": v}),
+                lambda v: query.bulk_insert([{"extra": v}]),
+                lambda v: query.upsert({"id": 1, "extra": v}),
+                lambda v: query.get_or_create({"id": 1}, extra=v),
+                lambda v: query.bulk_update([{"id": 1, "extra": v}]),
+            ):
+                with pytest.raises(InvalidValueError, match=r"Thing\.extra"):
+                    write(value)
 
     def test_an_integer_beyond_its_column_is_refused_in_writes_and_may_be_compared(
         self, connect: Connect

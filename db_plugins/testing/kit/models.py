@@ -45,6 +45,7 @@ __all__ = [
     "Garage",
     "Hero",
     "Imperative",
+    "Keyed",
     "Labelled",
     "Pair",
     "Passage",
@@ -52,10 +53,12 @@ __all__ = [
     "Sealed",
     "Stamped",
     "Star",
+    "Tally",
     "Thing",
     "Tile",
     "Token",
     "Vehicle",
+    "Visit",
     "Voice",
 ]
 
@@ -254,6 +257,48 @@ class Diary(TimestampMixin, Base):
     __tablename__ = "kit_diary"
     id: Mapped[int] = mapped_column(primary_key=True)
     text: Mapped[str | None] = mapped_column(sa.String(40))
+
+
+class Tally(Base):
+    """A unique name, a number that is counted up, and what every insert and every update sets."""
+
+    __tablename__ = "kit_tally"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column("tally_name", sa.String(40), unique=True, key="name")
+    n: Mapped[int] = mapped_column(default=0)
+    note: Mapped[str | None] = mapped_column(sa.String(40), default="new")
+    version: Mapped[int] = mapped_column(default=1, onupdate=2)
+
+
+class Visit(Base):
+    """A composite key, and numbers beside it."""
+
+    __tablename__ = "kit_visit"
+    place: Mapped[str] = mapped_column("place_code", sa.String(20), primary_key=True)
+    day: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    n: Mapped[int] = mapped_column(default=0)
+    weight: Mapped[float] = mapped_column(default=0.0)
+    ticket: Mapped[int | None] = mapped_column(unique=True)
+
+
+class Keyed(Base):
+    """A unique column of every kind that may be one."""
+
+    __tablename__ = "kit_keyed"
+    __table_args__ = (sa.Index("kit_keyed_word", "word_column", unique=True),)
+    id: Mapped[int] = mapped_column(primary_key=True)
+    note: Mapped[str | None] = mapped_column(sa.String(40))
+    word: Mapped[str | None] = mapped_column("word_column", sa.String(20))
+    big: Mapped[int | None] = mapped_column(sa.BigInteger, unique=True)
+    size: Mapped[float | None] = mapped_column(unique=True)
+    price: Mapped[Decimal | None] = mapped_column(sa.Numeric(12, 3), unique=True)
+    flag: Mapped[bool | None] = mapped_column(unique=True)
+    colour: Mapped[Colour | None] = mapped_column(sa.Enum(Colour, name="kit_keyed_colour"), unique=True)
+    at: Mapped[dt.datetime | None] = mapped_column(sa.DateTime(timezone=True), unique=True)
+    local: Mapped[dt.datetime | None] = mapped_column(sa.DateTime(), unique=True)
+    day: Mapped[dt.date | None] = mapped_column(unique=True)
+    hour: Mapped[dt.time | None] = mapped_column(unique=True)
+    token: Mapped[uuid.UUID | None] = mapped_column(unique=True)
 
 
 class Animal(Base):

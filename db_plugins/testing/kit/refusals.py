@@ -25,6 +25,10 @@ class Refusals(Harness):
         for write in (
             lambda: query.insert({"name": "a"}),
             lambda: query.bulk_insert([{"name": "a"}]),
+            lambda: query.bulk_insert([{"name": "a"}], on_conflict="update", key="name"),
+            lambda: query.upsert({"id": 1, "name": "a"}),
+            lambda: query.get_or_create({"name": "a"}),
+            lambda: query.bulk_update([{"id": 1, "name": "a"}]),
             lambda: query.filter(id=1).update({"mag": 1}),
             lambda: query.update(Star(id=1, name="a"), {"mag": 1}),
             lambda: query.filter(id=1).delete(),

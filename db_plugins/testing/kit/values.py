@@ -33,6 +33,43 @@ def _same(given: Any, found: Any) -> bool:
     return type(given) is type(found) and bool(given == found)
 
 
+def _same_json(given: Any, found: Any) -> bool:
+    """The same, whatever the order of keys: JSON promises none."""
+    if isinstance(given, dict) and isinstance(found, dict):
+        given, found = dict(sorted(given.items())), dict(sorted(found.items()))
+    return _same(given, found)
+
+
+def written_in_other_ways(query: Any, column: str, values: list[Any]) -> dict[str, list[Any]]:
+    """What comes back of values that were written by each of the verbs that meet rows, new ones and some that are there."""
+
+    def rows(start: int) -> list[dict[str, Any]]:
+        return [{"id": start + n, column: value} for n, value in enumerate(values)]
+
+    def read(start: int) -> list[Any]:
+        found = query.get_many([row["id"] for row in rows(start)])
+        return [getattr(found[row["id"]], column) for row in rows(start)]
+
+    def blank(start: int) -> None:
+        query.bulk_insert({"id": row["id"], "other": "there"} for row in rows(start))
+
+    ways = {"upsert": [getattr(query.upsert(row), column) for row in rows(1000)]}
+    ways["upsert, again"] = [getattr(query.upsert(row), column) for row in rows(1000)]
+    ways["get_or_create"] = [
+        getattr(query.get_or_create({"id": row["id"]}, **{column: row[column]})[0], column)
+        for row in rows(2000)
+    ]
+    if column != "extra":  # compared by paths, not whole
+        ways["get_or_create, again"] = [getattr(query.get_or_create(row)[0], column) for row in rows(2000)]
+    for start in (3000, 4000, 5000):
+        blank(start)
+    query.bulk_insert(rows(3000), on_conflict="update")
+    query.bulk_update(rows(4000))
+    for row in rows(5000):
+        query.bulk_insert([{"id": row["id"]}], on_conflict="update", update={column: row[column]})
+    return {**ways, "bulk_insert, update": read(3000), "bulk_update": read(4000), "update=": read(5000)}
+
+
 @subject("values", Capability.WRITE)
 class Values:
     """API §1's table, both ways and in filters."""
@@ -45,9 +82,10 @@ class Values:
         in_bulk = query.bulk_insert([{column: v} for v in values], return_keys=True).keys
         found = query.get_many(in_bulk)
         read = [getattr(found[k], column) for k in in_bulk]
+        ways = written_in_other_ways(query, column, values)
         as_dicts = [d[column] for d in query.filter(Thing.id.in_(in_bulk)).order_by("id").to_dicts(column)]
         for index, value in enumerate(values):
-            for way, got in (("insert", one_by_one), ("all", read), ("to_dicts", as_dicts)):
+            for way, got in (("insert", one_by_one), ("all", read), ("to_dicts", as_dicts), *ways.items()):
                 assert _same(value, got[index]), f"{way}: {value!r:.60} came back as {got[index]!r:.60}"
 
     def test_json_comes_back_as_it_went_in(self, connect: Connect) -> None:
@@ -56,10 +94,10 @@ class Values:
             stored: Any = query.insert({"extra": value})
             again = query.get(stored.id)
             assert again is not None
-            found = again.extra
-            if isinstance(value, dict) and isinstance(found, dict):  # the order of keys is no promise of JSON
-                value, found = dict(sorted(value.items())), dict(sorted(found.items()))
-            assert _same(value, found), f"{value!r} came back as {found!r}"
+            assert _same_json(value, again.extra), f"{value!r} came back as {again.extra!r}"
+        for way, got in written_in_other_ways(query, "extra", BOUNDARIES["extra"]).items():
+            for value, found in zip(BOUNDARIES["extra"], got, strict=True):
+                assert _same_json(value, found), f"{way}: {value!r} came back as {found!r}"
 
     def test_json_of_none_is_null(self, connect: Connect) -> None:
         query = connect(Thing).query(Thing)

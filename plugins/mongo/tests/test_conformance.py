@@ -45,6 +45,7 @@ class TestMongoDB(PluginConformance):
 
 class TestMongomock(PluginConformance):
     plugin = "mongomock"
+    is_shared = False
     generated_filters = 1000  # in Python: each costs twice as much as on a server
 
     def config(self, tmp_path: Path) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from db_plugins.spec import QuerySpec
 from .compiler import Words
 from .errors import Context, note, noted
 from .prepared import Preparations, Statement
-from .reads import AtHand, run
+from .reads import AtHand, run, wrapped
 from .streaming import Stream
 from .transactions import SQLTransaction
 from .types import runtime_types
@@ -232,6 +232,13 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
                     connection.exec_driver_sql(statement)
                 if not connection.in_transaction():
                     connection.begin()
+        except self.pool.dialect.loaded_dbapi.Error as exc:
+            # Of an isolation level that cannot be set SQLAlchemy lets the driver's own exception through.
+            failed = wrapped(self.pool.dialect, connection.connection.dbapi_connection, None, exc)
+            note(failed, Context(in_transaction=True))
+            connection.invalidate(exc)
+            connection.close()
+            raise failed from exc
         except BaseException:
             connection.close()
             raise

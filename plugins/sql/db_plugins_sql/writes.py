@@ -22,7 +22,7 @@ from db_plugins.errors import DbPluginsError, DuplicateKeyError
 from db_plugins.joining import among, parts_of
 from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Column, Compare, Operand, Value, all_of
-from db_plugins.spec import QuerySpec
+from db_plugins.spec import Order, QuerySpec
 
 from .compiler import Words
 from .errors import attributes_of
@@ -300,7 +300,9 @@ class Writer:
         """Those of the keys that are there, held until the end of the transaction."""
         found: set[Row] = set()
         for part in parts_of(keys):
-            spec = QuerySpec(model, conflict.key, where=among(conflict.key, part))
+            # In the order of the keys, for a scan meets rows in that of the disk, and two would wait for each other.
+            order = tuple(Order(f) for f in conflict.key)
+            spec = QuerySpec(model, conflict.key, where=among(conflict.key, part), order=order)
             locking = desk.words(spec).select(spec).with_for_update()
             found.update(tuple(row) for row in desk.connection.execute(locking))
         return found

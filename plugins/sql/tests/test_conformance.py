@@ -41,6 +41,7 @@ class TestSQLiteFile(PluginConformance):
 
 class TestSQLiteMemory(PluginConformance):
     plugin = "sqlite"
+    is_shared = False
     generated_filters = 400  # the same engine as TestSQLiteFile
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
