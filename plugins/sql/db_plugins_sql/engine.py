@@ -33,6 +33,7 @@ from .compiler import Words, stores_asked
 from .databases import FileDatabases, ServerDatabases
 from .dialects import MariaDBWords, PostgreSQLWords, SQLiteWords
 from .errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Classifier, Kind, codes_of
+from .postgresql_arrays import teach_arrays
 from .postgresql_writes import PostgreSQLWriter
 from .prepared import Statement
 from .settings import SQLSettings
@@ -301,8 +302,7 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
         return not poll.poll(0)
 
     def stream_cursor(self, driver: Any) -> Any:
-        is_psycopg = type(driver).__module__.startswith("psycopg.")
-        return driver.cursor(name=f"dbp_{next(_numbers)}") if is_psycopg else None
+        return driver.cursor(name=f"dbp_{next(_numbers)}") if _is_psycopg(driver) else None
 
     def connect_arguments(self) -> dict[str, Any]:
         arguments: dict[str, Any] = {"connect_timeout": max(1, round(self.settings.connect_timeout))}
@@ -313,6 +313,8 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
         return {**arguments, **super().connect_arguments()}
 
     def on_connect(self, cursor: Any) -> None:
+        if _is_psycopg(cursor.connection):
+            teach_arrays(cursor.connection)
         cursor.execute("SET TIME ZONE 'UTC'")
         if self.settings.query_timeout:
             cursor.execute(f"SET statement_timeout = {int(self.settings.query_timeout * 1000)}")
@@ -323,6 +325,10 @@ class PostgreSQLEngine(ServerDatabases, SQLEngine):
         from .diagnosis import why_postgresql_refused
 
         return why_postgresql_refused(self.url, self.connect_arguments(), exc)
+
+
+def _is_psycopg(driver: Any) -> bool:
+    return type(driver).__module__.partition(".")[0] == "psycopg"  # and not psycopg2
 
 
 class MariaDBEngine(ServerDatabases, SQLEngine):

@@ -16,7 +16,7 @@ from sqlalchemy.types import UserDefinedType
 
 from .postgresql_tables import Sent
 
-__all__ = ["Spelled", "dumper", "make_array", "unnested"]
+__all__ = ["Spelled", "dumper", "make_array", "teach_arrays", "unnested"]
 
 _HEAD = struct.Struct("!iiIii").pack
 _LENGTH = struct.Struct("!i").pack
@@ -50,7 +50,6 @@ def dumper(driver: Any, sent: Sent) -> Callable[[Any], Any]:
 
 def make_array(driver: Any, sent: Sent, values: Sequence[Any]) -> BinaryArray:
     """The array of these values, of which some may be None."""
-    _teach(driver)
     dump = dumper(driver, sent)
     has_null = None in values
     data = (
@@ -69,8 +68,8 @@ def _length_or_null(value: Any, data: Any) -> int:
     return -1 if value is None else len(data)
 
 
-def _teach(driver: Any) -> None:
-    """Have the connection send a BinaryArray as it is."""
+def teach_arrays(driver: Any) -> None:
+    """Have a new connection of psycopg send a BinaryArray as it is; cursors know what it knew when they were made."""
     driver.adapters.register_dumper(BinaryArray, _dumper_class())
 
 
