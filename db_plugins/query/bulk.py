@@ -14,7 +14,7 @@ from ..errors import (
 )
 from ..joining import among
 from ..joining import parts_of as in_parts
-from ..models import Field
+from ..models import Field, Kind, ModelInfo
 from ..nodes import Operand, Value
 from ..runner import Runner
 from ..spec import QuerySpec
@@ -70,7 +70,8 @@ class BulkVerbs(UpsertingVerbs[M]):
                 f"atomic is True, False or None, not a value of type {type(atomic).__name__}"
             )
         rule = self._rule(on_conflict, key, update)
-        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), _size(self._runner, batch_size))
+        size = _size(self._runner, self._info, batch_size)
+        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), size)
         insertion = _Insertion(self, rule, return_keys)
         self._write_batches(batches, insertion, atomic)
         return insertion.result()
@@ -87,9 +88,8 @@ class BulkVerbs(UpsertingVerbs[M]):
         """
         self._refuse_narrowed("bulk_update")
         chosen = self._unique_key(key)
-        batches = changes(
-            self._reader, chosen, self._given(rows, "bulk_update"), _size(self._runner, batch_size)
-        )
+        size = _size(self._runner, self._info, batch_size)
+        batches = changes(self._reader, chosen, self._given(rows, "bulk_update"), size)
         alteration = _Alteration(self, chosen)
         self._write_batches(batches, alteration, None)
         return alteration.matched
@@ -300,7 +300,14 @@ def _size_of(part: Part) -> int:
     return len(part.rows) + part.again
 
 
-def _size(runner: Runner, batch_size: int | None) -> int:
-    size = runner.connection.rows_at_once if batch_size is None else batch_size
-    check_whole("batch_size", size, 1, MAX_BATCH)
-    return size
+#: Kinds whose values may be large, and the most rows of them at once: a batch is in memory, as a whole.
+WIDE = frozenset({Kind.BYTES, Kind.JSON, Kind.NATIVE, Kind.VECTOR})
+WIDE_ROWS = 1000
+
+
+def _size(runner: Runner, info: ModelInfo, batch_size: int | None) -> int:
+    if batch_size is None:
+        most = runner.connection.rows_at_once
+        return min(most, WIDE_ROWS) if any(f.kind in WIDE for f in info.fields) else most
+    check_whole("batch_size", batch_size, 1, MAX_BATCH)
+    return batch_size
