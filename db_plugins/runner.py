@@ -9,10 +9,10 @@ import random
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from itertools import count, islice
 from typing import Any, TypeVar
 
+from .blocks import Block, driver_errors
 from .deleting import delete_together
 from .engine import (
     BulkResult,
@@ -37,13 +37,13 @@ from .foreign_keys import (
     name_reference,
     needs_whole_keys,
 )
-from .joining import base_of, fetch_together
+from .joining import among, base_of, fetch_together
 from .models import Field, ModelInfo, describe
 from .models.objects import make_builder
-from .nodes import Column, Compare, In, Node, Operand, Value, all_of, any_of
+from .nodes import Column, Compare, Node, Operand, Value, all_of
 from .spec import QuerySpec
 
-__all__ = ["Block", "Runner", "driver_errors", "key_among", "key_equals", "refuse_groups"]
+__all__ = ["Runner", "key_equals", "refuse_groups"]
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -53,43 +53,6 @@ PATIENCE_SECONDS = 20.0
 
 #: Rows in one list of a residual read, and keys in one statement of a residual write.
 RESIDUAL_BATCH = 500
-
-
-@contextmanager
-def driver_errors(engine: Engine) -> Iterator[None]:
-    """Turn a driver's exception into ours, with the driver's as its cause."""
-    try:
-        yield
-    except ArithmeticError as exc:  # out of the core's own evaluation of what the engine left over
-        raise EngineError("a calculation on columns overflowed", engine=engine.name, orig=exc) from exc
-    except Exception as exc:
-        ours = engine.classify(exc)
-        if ours is None:
-            raise
-        # The driver's own exception, where exc only wraps it.
-        raise ours from (getattr(ours, "orig", None) or exc)
-
-
-@dataclass
-class Block:
-    """What a transaction's runner must remember: its first error, and that it ended."""
-
-    error: EngineError | None = None
-    ended: bool = False
-    #: What can be done after an error.
-    way_out: str = "leave its block, or the savepoint's"
-
-    def check(self) -> None:
-        """Refuse a call that can no longer be part of the transaction."""
-        if self.ended:
-            raise UnsupportedOperationError(
-                "this transaction has ended", hint="use db, or open another transaction()"
-            )
-        if self.error is not None:
-            raise UnsupportedOperationError(
-                f"this transaction failed with {type(self.error).__name__}: {self.error.fact}",
-                hint=self.way_out,
-            ) from self.error
 
 
 class Runner:
@@ -331,14 +294,14 @@ class Runner:
             yield query
 
     def _naming(self, spec: QuerySpec, keys: Sequence[Row]) -> Compiled:
-        among = key_among(spec.model, keys)
+        named = among(spec.model.key, keys)
         if spec.is_about_several:
             # What the model's own columns must hold is asked again: a row may have changed since its key was read.
             base, _ = base_of(spec)
-            query = self.engine.compile(spec.but(where=base.and_where(among)))
+            query = self.engine.compile(spec.but(where=base.and_where(named)))
             if query.residual is None:
                 return query
-        return self.engine.compile(spec.but(where=among, native=()))
+        return self.engine.compile(spec.but(where=named, native=()))
 
     def need_transactions(self) -> None:
         """Refuse what must be all or nothing on an engine that cannot promise it."""
@@ -456,10 +419,3 @@ def key_equals(info: ModelInfo, key: Row) -> Node:
     if len(key) == 1:
         return Compare("==", Column(info.key[0]), Value(key[0], info.key[0]))
     return all_of(Compare("==", Column(f), Value(v, f)) for f, v in zip(info.key, key, strict=True))
-
-
-def key_among(info: ModelInfo, keys: Sequence[Row]) -> Node:
-    """The condition that names these rows."""
-    if len(info.key) == 1:
-        return In(Column(info.key[0]), tuple(k[0] for k in keys), info.key[0])
-    return any_of(key_equals(info, k) for k in keys)

@@ -16,10 +16,11 @@ from sqlalchemy.orm.attributes import instance_dict
 from sqlalchemy.orm.exc import StaleDataError
 from sqlalchemy.sql.elements import ClauseElement
 
+from .blocks import Block, driver_errors
 from .engine import Capability, SessionConnection, SupportsSessions
 from .errors import ConflictError, DbPluginsError, EngineError, UnsupportedOperationError
 from .models.objects import changed_values
-from .runner import Block, Runner, driver_errors
+from .runner import Runner
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session

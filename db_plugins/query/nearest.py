@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..engine import SupportsVectors
 from ..errors import InvalidValueError, UnsupportedFilterError, UnsupportedOperationError
-from ..joining import keys_at_once
+from ..joining import among, keys_at_once
 from ..models import Field, Kind
 from ..nodes import Column, IsNull
-from ..runner import key_among
 from ..spec import QuerySpec
 from .pages import check_whole
 
@@ -160,8 +159,8 @@ def _search(query: ReadingVerbs[Any], spec: QuerySpec, field: Field, measure: Me
     found: list[Row] = []
     step = keys_at_once(size)
     for start in range(0, len(keys), step):
-        among = key_among(info, keys[start : start + step])
-        found += query._rows(spec.but(where=spec.and_where(among)))
+        named = among(info.key, keys[start : start + step])
+        found += query._rows(spec.but(where=spec.and_where(named)))
     return found
 
 

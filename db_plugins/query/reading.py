@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar, overload
 from sqlalchemy.sql.elements import Label, quoted_name
 
 from ..errors import InvalidValueError, MultipleResultsError, NotFoundError
-from ..joining import keys_at_once
+from ..joining import among, keys_at_once
 from ..models.makers import make_dict_maker
 from ..nodes import Node
-from ..runner import key_among, key_equals, refuse_groups
+from ..runner import key_equals, refuse_groups
 from ..spec import QuerySpec
 from .building import BuildingVerbs
 from .cursors import CursorPage, make_cursor_page
@@ -56,7 +56,7 @@ class ReadingVerbs(BuildingVerbs[M]):
         found: dict[Any, M] = {}
         step = keys_at_once(len(self._info.key))
         for start in range(0, len(wanted), step):
-            node = key_among(self._info, wanted[start : start + step])
+            node = among(self._info.key, wanted[start : start + step])
             rows = self._rows(
                 self._spec.but(where=self._spec.and_where(node), order=(), limit=None, offset=0)
             )

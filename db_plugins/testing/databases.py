@@ -14,11 +14,11 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .. import config, registry
+from ..blocks import driver_errors
 from ..config import Settings
 from ..database import Database
 from ..engine import Engine, SupportsDatabases
 from ..errors import ConfigError, UnsupportedOperationError
-from ..runner import driver_errors
 from .memory import MemoryEngine
 
 __all__ = ["isolated_database"]
