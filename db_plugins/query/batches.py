@@ -46,8 +46,12 @@ class Batch:
     is_calculated: bool = False
 
 
-def new_rows(reader: Reader, rows: Iterable[Any] | Framed, size: int) -> Iterator[Batch]:
-    """Whole new rows, defaults filled in, in batches of at most ``size``; neighbours of the same columns share one."""
+def new_rows(
+    reader: Reader, rows: Iterable[Any] | Framed, size: int, *, by_names: bool = False
+) -> Iterator[Batch]:
+    """Whole new rows, defaults filled in, in batches of at most ``size``; neighbours of the same columns share one.
+
+    ``by_names``: only those do for which the caller gave the same columns."""
     start = 1
     for chunk in _chunks(rows, size):
         with collection_paused():
@@ -56,8 +60,10 @@ def new_rows(reader: Reader, rows: Iterable[Any] | Framed, size: int) -> Iterato
                 for names, group, first in _groups(reader, chunk, start)
                 for batch in NewRows.of(reader, names).batches(group, first)
             ]
-        for (given, named), alike in groupby(made, key=lambda batch: (batch.given, batch.named)):
-            yield Batch(given, named, list(chain.from_iterable(batch.rows for batch in alike)))
+        for _, alike in groupby(made, key=lambda batch: (batch.given, batch.named if by_names else None)):
+            first_of, *others = alike
+            rows_of = chain(first_of.rows, *(batch.rows for batch in others)) if others else first_of.rows
+            yield Batch(first_of.given, first_of.named, list(rows_of))
         start += len(chunk)
 
 

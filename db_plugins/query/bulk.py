@@ -71,7 +71,9 @@ class BulkVerbs(UpsertingVerbs[M]):
             )
         rule = self._rule(on_conflict, key, update)
         size = _size(self._runner, self._info, batch_size)
-        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), size)
+        # What an update writes is what a row names.
+        by_names = rule is not None and rule.action == "update"
+        batches = new_rows(self._reader, self._given(rows, "bulk_insert"), size, by_names=by_names)
         insertion = _Insertion(self, rule, return_keys)
         self._write_batches(batches, insertion, atomic)
         return insertion.result()

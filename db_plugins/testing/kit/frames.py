@@ -173,7 +173,7 @@ class Frames(Harness):
         voices = connect(Voice).query(Voice)
         query = voices.order_by("id")
         expected = [{"id": 1, "loud": "AB", "soft": "ab"}, {"id": 2, "loud": None, "soft": None}]
-        query.bulk_insert(expected)
+        voices.bulk_insert(expected)
         assert query.to_dicts() == expected
         table = query.to_arrow()
         voices.delete(force=True)
