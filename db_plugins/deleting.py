@@ -9,18 +9,15 @@ stays, and where there are transactions the whole is then undone and done again.
 
 from __future__ import annotations
 
-import random
-import time
 from collections import deque
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
 from .cascades import Rule, Step, plan_of
 from .engine import Capability
-from .errors import ConflictError, IntegrityError, NotNullError, UnsupportedError, UnsupportedOperationError
+from .errors import ConflictError, IntegrityError, NotNullError, UnsupportedError
 from .foreign_keys import check_parents
 from .joining import among, base_of, parts_of
 from .models import Field, ModelInfo
@@ -36,9 +33,6 @@ __all__ = ["delete_together"]
 
 Row = tuple[Any, ...]
 
-#: How often a call of its own is done again while others change its rows: five seconds of waiting in all.
-ATTEMPTS = 50
-
 
 def delete_together(runner: Runner, spec: QuerySpec) -> int:
     """Delete the spec's rows and what goes with them; how many of the spec's own."""
@@ -46,25 +40,12 @@ def delete_together(runner: Runner, spec: QuerySpec) -> int:
     emulates = Capability.FOREIGN_KEYS not in claimed
     if not plan_of(spec.model, emulates=emulates):
         return runner.delete_alone(spec)
-    for attempt in range(ATTEMPTS):
-        try:
-            with runner.errors(), ExitStack() as stack:
-                return _Deletion(_enter(stack, runner), emulates=emulates).run(spec)
-        except ConflictError:
-            undone = runner.block is None and Capability.TRANSACTIONS in claimed
-            if not undone or attempt == ATTEMPTS - 1:
-                raise
-        time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
-    raise AssertionError("unreachable")
 
+    def work(inner: Runner) -> int:
+        with inner.errors():
+            return _Deletion(inner, emulates=emulates).run(spec)
 
-def _enter(stack: ExitStack, runner: Runner) -> Runner:
-    try:
-        return stack.enter_context(runner.together())
-    except UnsupportedOperationError:
-        if runner.block is not None:
-            raise
-        return runner  # the engine has transactions and this very server none: everything is checked before it is done
+    return runner.as_one(work)
 
 
 class _Deletion:

@@ -338,11 +338,14 @@ class Runner:
         unless some of it stays stored."""
         deadline = time.monotonic() + PATIENCE_SECONDS
         for attempt in count(1):
+            is_undone = True
             try:
                 with self.together() as runner:
+                    is_undone = runner is not self
                     return work(runner)
             except ConflictError as error:
-                if self.block is not None or error.stored or time.monotonic() > deadline:
+                over = error.stored or time.monotonic() > deadline
+                if self.block is not None or not is_undone or over:
                     raise
             time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
         raise AssertionError("unreachable")
