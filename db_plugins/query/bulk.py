@@ -64,7 +64,9 @@ class BulkVerbs(UpsertingVerbs[M]):
 
             db.query(Star).bulk_insert(rows, on_conflict="update", key="name")
         """
-        self._refuse_narrowed("bulk_insert")
+        self._runner.need_write()
+        if on_conflict != "error":
+            self._refuse_narrowed("bulk_insert")
         if atomic not in (None, True, False):
             raise InvalidValueError(
                 f"atomic is True, False or None, not a value of type {type(atomic).__name__}"

@@ -135,14 +135,13 @@ class UpsertingVerbs(WritingVerbs[M]):
         return unique_key(self._info, [self._reader.column(part) for part in parts])
 
     def _refuse_narrowed(self, verb: str) -> None:
-        """Rows are met by their keys: a condition or a window beside that would silently be left out. And engines that
-        only read are refused before they are read."""
+        """Rows are met by their keys: a condition or a window beside that would silently be left out."""
         self._runner.need_write()
-        self._refuse_window(verb)
-        if self._spec.is_filtered:
+        spec = self._spec
+        if spec.is_filtered or spec.is_windowed or spec.joins or spec.grouping is not None:
             raise UnsupportedOperationError(
-                f"{verb} takes no filter beside the key by which it meets a row",
-                hint=f"db.query(M).{verb}(…)",
+                f"{verb} meets rows by a unique key, and takes no filter, window or join beside it",
+                hint=f"db.query({self._info.name}).{verb}(…)",
             )
 
     def _refuse_others(self, runner: Runner, key: tuple[Field, ...], rows: Sequence[Row]) -> None:
