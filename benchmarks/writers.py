@@ -57,7 +57,7 @@ class Ours(Writes):
 
     def __init__(self, place: Place) -> None:
         self.engine = place.engine
-        self.db: Any = place.db
+        self.db = place.db
 
     def bulk_insert(self, rows: Rows) -> Any:
         self.db.query(Stock).bulk_insert(rows)

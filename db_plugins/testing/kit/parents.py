@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from db_plugins import Capability
-from db_plugins.errors import ForeignKeyError, UnsupportedOperationError
+from db_plugins.errors import ConflictError, ForeignKeyError, UnsupportedOperationError
 from db_plugins.models.links import link_model
 from db_plugins.query import BaseQuery
 
@@ -17,6 +17,7 @@ from .family_models import Orchestrator as Maker
 from .harness import Connect, Harness, requires, subject
 from .integrity import WORD, broken
 from .models import Author, Book, Passage
+from .transactions import Beside
 
 __all__ = ["Parents"]
 
@@ -166,6 +167,18 @@ class Parents(Harness):
         error = broken(db, ForeignKeyError, {"author_id"}, lambda: db.query(Author).filter(id=1).delete())
         assert error.fact == "Author is still referred to by Passage.author_id"
         assert db.query(Book).filter(author_id=1).exists(), "nothing was changed"
+
+    @requires(Capability.FOREIGN_KEYS, Capability.TRANSACTIONS)
+    def test_a_parent_that_is_deleted_at_the_same_moment_is_not_missed(self, connect: Connect) -> None:
+        db = connect(Author, Book, Passage)
+        db.query(Author).insert({"id": 1, "name": "a"})
+        with db.transaction() as tx:
+            tx.query(Passage).insert({"text": "p", "author_id": 1})
+            beside = Beside(lambda: db.query(Author).filter(id=1).delete())
+            beside.is_done()
+        with pytest.raises((ForeignKeyError, ConflictError)):
+            beside.result()
+        assert db.query(Author).count() == db.query(Passage).filter(author_id=1).count() == 1
 
     @requires(Capability.TRANSACTIONS)
     def test_in_a_transaction_its_own_rows_are_parents(self, connect: Connect) -> None:

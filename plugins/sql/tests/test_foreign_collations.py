@@ -27,7 +27,7 @@ class Word(Base):
     spelling: Mapped[str] = mapped_column(sa.String(40), primary_key=True)
     text: Mapped[str] = mapped_column(sa.String(40))
     other: Mapped[str | None] = mapped_column(sa.String(40))
-    uses: Mapped[list[Use]] = relationship(back_populates="word")
+    uses: Mapped[list[Use]] = relationship(back_populates="word", cascade="all, delete-orphan")
 
 
 class Use(Base):

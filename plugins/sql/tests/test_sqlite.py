@@ -150,7 +150,8 @@ def test_a_writer_waits_for_another_and_a_reader_for_nobody(db: Any, file: Path)
     assert done == [2]
 
 
-def test_a_lock_held_too_long_is_a_conflict(db: Any, file: Path) -> None:
+def test_a_lock_held_too_long_is_a_conflict(db: Any, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("db_plugins_sql.connection.PATIENCE_SECONDS", 0.5)
     entry = {"ENGINE": "sqlite", "DB_NAME": str(file), "OPTIONS": {"timeout": 0.1}}
     with db_plugins.connect(entry, models=MODELS) as other, db.transaction() as tx:
         tx.query(Shop).insert({"name": "a"})
