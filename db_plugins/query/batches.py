@@ -34,7 +34,7 @@ Values = Sequence[Any]
 Given = list[Any] | Columns
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batch:
     """Rows whose values are in the order of ``given``. The caller gave those of ``named``; the others are defaults.
 

@@ -64,10 +64,13 @@ class SQLiteWriter(Writer):
         self, desk: Desk, model: ModelInfo, given: tuple[Field, ...], row: Row, returning: tuple[Field, ...]
     ) -> Row:
         # RETURNING costs as much as the rest of the statement, and tells what is known.
-        is_known, at = desk.memo(("known", model, given, returning), lambda: _known_places(given, returning))
+        is_known, at, statement = desk.memo(
+            ("store", model, given, returning),
+            lambda: (*_known_places(given, returning), self.inserting(desk, model, given)),
+        )
         if not is_known:
             return super().store(desk, model, given, row, returning)
-        number = desk.run_for_id(self.inserting(desk, model, given), row)
+        number = desk.run_for_id(statement, row)
         return row if at is None else tuple([number if n is None else row[n] for n in at])
 
     def insert_or(

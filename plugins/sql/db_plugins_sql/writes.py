@@ -58,6 +58,8 @@ class Desk:
         self.words = words
         self.engine_words = engine_words
         self.classify = classify
+        #: May statements go to the driver directly? Not while anybody listens to SQLAlchemy's.
+        self.is_direct = preparations.is_possible
         #: Is it kept for other calls, of a transaction or over the connection at hand?
         self.is_lasting = False
         self._idle: Any = None
@@ -74,11 +76,6 @@ class Desk:
     def driver(self) -> Any:
         """The driver's connection."""
         return self.connection.connection.dbapi_connection
-
-    @property
-    def is_direct(self) -> bool:
-        """May statements go to the driver directly? Not while anybody listens to SQLAlchemy's."""
-        return self._preparations.is_possible
 
     def kept(
         self, key: Any, make: Callable[[], tuple[Any, int]], returning: Sequence[Field] = ()
