@@ -58,7 +58,8 @@ class Integrity(Harness):
     def test_a_unique_column_is_named_by_its_attribute(self, connect: Connect) -> None:
         db = connect(Star, Badge)
         db.query(Star).insert({"name": WORD})
-        broken(db, DuplicateKeyError, {"name"}, lambda: db.query(Star).insert({"name": WORD}))
+        error = broken(db, DuplicateKeyError, {"name"}, lambda: db.query(Star).insert({"name": WORD}))
+        assert error.fact == "a Star with the same name is already there"
         broken(
             db,
             DuplicateKeyError,

@@ -153,7 +153,8 @@ def _duplicate(_exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineE
             attributes=names,
             hint="find them with group_by and correct them first",
         )
-    return DuplicateKeyError(f"a {_about(here)} with this ({shown}) is already there", attributes=names)
+    row = "row" if here.model is None else here.model.name
+    return DuplicateKeyError(f"a {row} with the same {shown} is already there", attributes=names)
 
 
 def _check(_exc: Any, _answer: Mapping[str, Any], here: Situation) -> EngineError:

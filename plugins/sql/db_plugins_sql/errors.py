@@ -125,7 +125,7 @@ SQLITE_CODES: Mapping[str, Kind] = {
 
 #: What each kind says: a fact about {what} and a remedy. ``{where}`` is host and port, or the file.
 WORDS: Mapping[Kind, tuple[str, str | None]] = {
-    DuplicateKeyError: ("{model} with the same {attributes} is already there", None),
+    DuplicateKeyError: ("a {row} with the same {attributes} is already there", None),
     NotNullError: ("{attributes} of {model} cannot be None", "give it a value"),
     ForeignKeyError: (
         "{model} refers to a row that is not there, or is still referred to{by}",
@@ -256,6 +256,7 @@ class Classifier:
         fact, hint = WORDS[kind]
         words = {
             "model": _model(context),
+            "row": "row" if context.model is None else context.model.name,
             "attributes": ", ".join(attributes) or "key",
             "by": f" ({', '.join(attributes)})" if attributes else "",
             "where": self.where,
