@@ -16,7 +16,7 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from db_plugins.config import Settings
-from db_plugins.engine import Capability, Compiled, Connection
+from db_plugins.engine import BulkResult, Capability, Compiled, Conflict, Connection
 from db_plugins.errors import EngineError, PluginLoadError
 from db_plugins.evaluation import compute
 from db_plugins.models import Field, ModelInfo
@@ -82,8 +82,34 @@ class MockConnection(StoringVerbs):
     def __init__(self, settings: Settings, engine: str) -> None:
         super().__init__(settings, engine, _client(settings)[database_of(settings)])
 
+    # The mock's collections are dicts: nobody may read them while another call writes.
+
     def rows(self, query: Compiled) -> list[tuple[Any, ...]]:
         return [row for part in self.fetch(query) for row in part]  # its cursors have no to_list()
+
+    def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
+        with _lock:
+            parts = list(super().fetch(query, batch))
+        yield from parts
+
+    def count(self, query: Compiled) -> int:
+        with _lock:
+            return super().count(query)
+
+    def insert(
+        self,
+        model: ModelInfo,
+        given: tuple[Field, ...],
+        rows: Sequence[tuple[Any, ...]],
+        conflict: Conflict | None,
+        returning: tuple[Field, ...],
+    ) -> BulkResult:
+        with _lock:
+            return super().insert(model, given, rows, conflict, returning)
+
+    def delete(self, query: Compiled) -> int:
+        with _lock:
+            return super().delete(query)
 
     @property
     def native(self) -> Any:

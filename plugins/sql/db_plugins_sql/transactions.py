@@ -159,7 +159,16 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
             if self.block.is_active:
                 self.block.rollback()
             return
-        self.connection.close()
+        connection, dialect = self.connection, self.connection.dialect
+        try:
+            if self.block.is_active:
+                self.block.rollback()
+            if not connection.invalidated:
+                # The pool does so, too, and lets the driver's error through: of a transaction that has committed.
+                dialect.reset_isolation_level(connection.connection.dbapi_connection)  # type: ignore[arg-type]
+        except (sa_exc.DBAPIError, dialect.loaded_dbapi.Error) as exc:
+            connection.invalidate(exc)
+        connection.close()
 
     @property
     def native(self) -> sa.Connection:
