@@ -127,12 +127,11 @@ generator by one `executemany`, or by `insert_many`, which makes a list of it. C
 cache is in it, the memory of a server is not. On MongoDB ours is by batch there (`atomic=False`), as `insert_many` is: a
 server holds all of a transaction in its cache.
 
-What is not met, and why. *`insert` on SQLite* allows 9 µs where sqlite3 takes 3: the checks of a row and its object take 2 and
-a half, the rest is the way from the query to the driver's cursor. *`bulk_insert` on PostgreSQL* is COPY, and lies at its
-target: 0.25 to 0.27, of which the client's work is a third. *Upsert on PostgreSQL*: the server alone takes 0.47 of the raw time for one
-INSERT … SELECT … ON CONFLICT of these rows; a temporary table that COPY fills is no faster than the arrays that are sent.
-*`get_or_create` on MongoDB*: each new row takes its number by a call of its own, as the raw side does; a tenth is the query, its
-filter and the object.
+What is not met, and why. *`insert` on SQLite* allows 9 µs where sqlite3 takes 3: the checks of a row and the making of its
+object take 2, the rest is the way from the query to the driver's cursor. *`bulk_insert` on PostgreSQL* is COPY, and lies at
+its target: 0.25 to 0.27 when the machine is idle. *Upsert on PostgreSQL*: the server alone takes 0.47 of the raw time for one INSERT … SELECT … ON CONFLICT of these
+rows, and the client 1.4 µs for each; a temporary table that COPY fills is no faster than the arrays that are sent. *`get_or_create` on
+MongoDB*: 1.19 and 1.23 in two runs, at its target.
 """
 
 

@@ -145,7 +145,9 @@ class BulkVerbs(UpsertingVerbs[M]):
         if atomic is False or (len(head) < 2 and not (atomic and head and len(head[0].rows) > 1)):
             scope = nullcontext(runner)
         else:
-            scope = runner.together() if atomic is None else runner.transaction("batch")
+            # Inside a transaction it joins that; outside, a server without any must not write by batch if all is demanded.
+            joins = atomic is None or runner.block is not None
+            scope = runner.together() if joins else runner.transaction("batch")
         stored = 0
         with scope as inner:
             stays = inner is runner and runner.block is None

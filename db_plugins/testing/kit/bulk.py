@@ -289,8 +289,6 @@ class Bulk(Harness):
     @pytest.mark.parametrize("atomic", [None, True, False])
     def test_in_a_transaction_nothing_stays_whatever_atomic_says(self, connect: Connect, atomic: Any) -> None:
         db = connect(Star)
-        if atomic is True and Capability.SAVEPOINTS not in db.capabilities:
-            pytest.skip("not claimed: SAVEPOINTS")
         caught: list[DbPluginsError] = []
 
         def work() -> None:

@@ -191,8 +191,12 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
             if getattr(exc, "connection_invalidated", False):
                 lease.fail(exc)
             else:
-                connection.rollback()
-                self.at_hand.give(lease)
+                try:
+                    connection.rollback()
+                except sa_exc.DBAPIError as lost:
+                    lease.fail(lost)
+                else:
+                    self.at_hand.give(lease)
             note(exc, context)
             raise
         except BaseException as exc:

@@ -14,6 +14,7 @@ from sqlalchemy.dialects.sqlite import insert
 
 from db_plugins.engine import BulkResult, Conflict
 from db_plugins.models import Field, Kind, ModelInfo
+from db_plugins.models.fields import unwrapped
 
 from .shapes import Slot, filled_operands, shape_of_operands
 from .writes import Desk, Facts, Row, Writer, bound
@@ -143,8 +144,14 @@ def _known_places(
     given: tuple[Field, ...], returning: tuple[Field, ...]
 ) -> tuple[bool, list[int | None] | None]:
     """Is the stored row known beforehand, but for its number? And where each of its values is; all in order: ``None``."""
-    is_known = all(
-        f.numbered if f not in given else f.kind in _UNCHANGED and f.to_stored is None for f in returning
-    )
+    is_known = all(_is_unchanged(f) if f in given else f.numbered for f in returning)
     places = [given.index(f) if f in given else None for f in returning]
     return is_known, None if given == returning else places
+
+
+def _is_unchanged(field: Field) -> bool:
+    # A type of the dialect's own may cut or spell a value, as Uuid does one that is given as text.
+    plain = unwrapped(field.sql_type)
+    is_spelled = isinstance(plain, sa.Uuid) and field.kind is Kind.TEXT
+    is_generic = type(plain).__module__ == sa.String.__module__ and not is_spelled
+    return field.kind in _UNCHANGED and field.to_stored is None and is_generic

@@ -58,8 +58,6 @@ class Desk:
         self.words = words
         self.engine_words = engine_words
         self.classify = classify
-        #: May statements go to the driver directly? Not while anybody listens to SQLAlchemy's.
-        self.is_direct = preparations.is_possible
         #: Is it kept for other calls, of a transaction or over the connection at hand?
         self.is_lasting = False
         self._idle: Any = None
@@ -71,6 +69,11 @@ class Desk:
     def facts(self) -> Facts:
         """What is known of the tables, until some are made or dropped."""
         return self._preparations.facts
+
+    @property
+    def is_direct(self) -> bool:
+        """May statements go to the driver directly? Not while anybody listens to SQLAlchemy's."""
+        return self._preparations.is_possible
 
     @cached_property
     def driver(self) -> Any:

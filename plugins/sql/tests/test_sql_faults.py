@@ -119,6 +119,37 @@ def test_a_connection_killed_in_a_transaction_commits_nothing_and_may_be_retried
         assert db.query(Shop).count() == 0
 
 
+def test_a_connection_killed_after_the_commit_undoes_nothing_and_is_replaced(
+    entry: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with db_plugins.connect({**entry, "POOL_SIZE": 1, "MAX_OVERFLOW": 0}, models=[Shop]) as db:
+        db.create_all()
+        pool = db.native
+        killer = sa.create_engine(pool.url, isolation_level="AUTOCOMMIT")
+        is_postgresql = db.engine == "postgresql"
+        roll_back = pool.dialect.do_rollback
+
+        def roll_back_and_kill(connection: Any) -> None:
+            # The pool does so first when it takes a connection back, and then gives it its isolation level again.
+            roll_back(connection)
+            with killer.connect() as other:
+                other.execute(
+                    sa.text(f"SELECT pg_terminate_backend({pid})" if is_postgresql else f"KILL {pid}")
+                )
+            time.sleep(0.1)
+
+        for name in ("a", "b", "c"):
+            with db.transaction() as tx:
+                own = "pg_backend_pid()" if is_postgresql else "connection_id()"
+                pid = tx.native.execute(sa.text(f"SELECT {own}")).scalar()
+                tx.query(Shop).insert({"name": name})
+                monkeypatch.setattr(pool.dialect, "do_rollback", roll_back_and_kill)
+            monkeypatch.undo()
+        assert {shop.name for shop in db.query(Shop).all()} == {"a", "b", "c"}
+        assert pool.pool.checkedout() == 0
+        killer.dispose()
+
+
 def test_a_full_pool_is_told_with_what_to_raise(entry: dict[str, Any]) -> None:
     small = {**entry, "POOL_SIZE": 1, "MAX_OVERFLOW": 0, "POOL_TIMEOUT": 0.2}
     with db_plugins.connect(small, models=[Shop]) as db:

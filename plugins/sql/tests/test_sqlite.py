@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from shop import Animal, Base, Item, Pair, Shop
+from sqlalchemy.dialects import sqlite
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import db_plugins
 from db_plugins.errors import (
@@ -229,3 +231,37 @@ def test_a_statement_that_takes_longer_than_query_timeout_is_interrupted(file: P
         with pytest.raises(QueryTimeoutError):
             db.query(Shop).filter_native(slow).all()
         assert db.query(Shop).count() == 1
+
+
+class Spelled(DeclarativeBase):
+    pass
+
+
+class Parcel(Spelled):
+    """A type that spells its values in its own way."""
+
+    __tablename__ = "parcel"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    code: Mapped[str] = mapped_column(sa.Uuid(as_uuid=False))
+    sent: Mapped[dt.datetime] = mapped_column(sqlite.DATETIME(truncate_microseconds=True))
+
+
+def test_what_a_type_makes_of_a_value_is_what_insert_returns(tmp_path: Path) -> None:
+    with db_plugins.connect(f"sqlite:///{tmp_path}/p.db", models=[Parcel]) as db:
+        db.create_all()
+        sent = dt.datetime(2026, 1, 1, 12, 0, 0, 123456)
+        made = db.query(Parcel).insert({"code": "0123456789ABCDEF0123456789ABCDEF", "sent": sent})
+        found = db.query(Parcel).get(made.id)
+        assert found is not None
+        assert (made.code, made.sent) == (found.code, found.sent)
+        assert made.sent == sent.replace(microsecond=0)
+
+
+def test_who_listens_from_the_middle_of_a_transaction_hears_its_writes(db: Any) -> None:
+    heard: list[str] = []
+    engine = db.native
+    with db.transaction() as tx:
+        tx.query(Shop).insert({"name": "a"})
+        sa.event.listen(engine, "before_cursor_execute", lambda *given: heard.append(given[2]))
+        tx.query(Shop).insert({"name": "b"})
+    assert [text.partition(" (")[0] for text in heard] == ["INSERT INTO shop"]
