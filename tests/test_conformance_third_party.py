@@ -80,6 +80,7 @@ class TestDummy(PluginConformance):
     plugin = "dummy"
     is_shared = False
     generated_filters = 400  # it is MemoryEngine
+    rows_in_bulk = 240
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
         return {"ENGINE": "dummy"}
@@ -90,6 +91,7 @@ class TestLazy(PluginConformance):
 
     plugin = "lazy"
     is_shared = False
+    rows_in_bulk = 240  # each key of a list is compared with each row
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
         return {"ENGINE": "lazy"}

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -69,8 +70,22 @@ class Star(Base):
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+@pytest.fixture(scope="session")
+def bytecode(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Variables for runs that keep what Python compiles, also where this run is told to write none.
+
+    Else each run of the kit writes its assertions anew, which takes 2.6 s of its 4.
+    """
+    if not sys.dont_write_bytecode:
+        return {}
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent  # one for all workers
+    return {"PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Run:
+def run(tmp_path: Path, bytecode: dict[str, str]) -> Run:
     """``run({"test_x.py": "…"}, "-q")``: pytest in a new folder."""
 
     def run_(files: dict[str, str], *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -84,11 +99,12 @@ def run(tmp_path: Path) -> Run:
             k: v
             for k, v in os.environ.items()
             if not k.startswith(("DB_", "DBP_", "DATABASE_URL", "PYTEST", "COV_"))
+            and k != "PYTHONDONTWRITEBYTECODE"
         }
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *options],
             cwd=project,
-            env={**kept, **variables, "PYTHONPATH": str(project)},
+            env={**kept, **bytecode, **variables, "PYTHONPATH": str(project)},
             capture_output=True,
             text=True,
             timeout=120,
@@ -124,51 +140,28 @@ def entry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
         server.drop_database(name)
 
 
-def test_every_test_has_an_empty_database_whatever_the_order_and_a_commit(
-    run: Run, entry: dict[str, Any]
-) -> None:
+def test_every_test_has_an_empty_database_of_its_own(run: Run, entry: dict[str, Any]) -> None:
+    """After commits and a dropped table, in any order, in xdist's workers; and the entry's own is never touched."""
     files = {
         "conftest.py": CONFTEST,
         "models.py": MODELS,
         "test_stars.py": TESTS,
+        "test_stars_again.py": TESTS,  # in this order: commits, a drop, commits, a drop
         "settings.py": settings_of(entry),
     }
-    for order in ("no:randomly", "randomly"):
-        chosen = ["-p", order] if order == "no:randomly" else []
-        done = run(files, *chosen)
+    is_outside = entry["ENGINE"] not in ("memory", "mongomock")  # of the process that runs the tests
+    if is_outside:
+        with db_plugins.connect(entry, models=[Star]) as own:
+            own.create_all()
+            own.query(Star).insert({"name": "mine"})
+    workers = ("-n2",) if find_spec("xdist") else ()
+    for options in (("-p", "no:randomly"), workers):
+        done = run(files, *options)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "4 passed" in done.stdout
-
-
-def test_the_entrys_own_database_is_never_touched(run: Run, entry: dict[str, Any]) -> None:
-    if entry["ENGINE"] in ("memory", "mongomock"):
-        pytest.skip("such a database is not outside of its process")
-    files = {
-        "conftest.py": CONFTEST,
-        "models.py": MODELS,
-        "test_stars.py": TESTS,
-        "settings.py": settings_of(entry),
-    }
-    with db_plugins.connect(entry, models=[Star]) as own:
-        own.create_all()
-        own.query(Star).insert({"name": "mine"})
-    done = run(files, "-p", "no:randomly")
-    assert done.returncode == 0, done.stdout + done.stderr
-    with db_plugins.connect(entry, models=[Star]) as own:
-        assert [s.name for s in own.query(Star).all()] == ["mine"]
-
-
-def test_workers_of_xdist_have_databases_of_their_own(run: Run, entry: dict[str, Any]) -> None:
-    pytest.importorskip("xdist")
-    files = {
-        "conftest.py": CONFTEST,
-        "models.py": MODELS,
-        "test_stars.py": TESTS,
-        "settings.py": settings_of(entry),
-    }
-    done = run(files, "-n2", "-p", "no:randomly")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "4 passed" in done.stdout
+        assert "8 passed" in done.stdout
+    if is_outside:
+        with db_plugins.connect(entry, models=[Star]) as own:
+            assert [s.name for s in own.query(Star).all()] == ["mine"]
 
 
 def test_a_test_database_is_gone_afterwards_and_so_is_one_that_a_killed_run_left(
@@ -219,36 +212,61 @@ def test_the_entry_is_chosen_by_an_option_or_by_overriding_db_config(run: Run, t
     assert not (tmp_path / "own.db").exists()
 
 
+#: The fixture ``db`` is made of each entry of the settings.
+OF_EACH = (
+    CONFTEST
+    + """
+import pytest
+from settings import DB_CONFIG
+
+@pytest.fixture(params=[name for name in DB_CONFIG if name != "scratch"])
+def db_config(request):
+    return request.param
+"""
+)
+
+
 def test_test_names_the_database_that_is_used(run: Run, tmp_path: Path) -> None:
-    own, other = str(tmp_path / "own.db"), str(tmp_path / "other.db")
-    for test in ({"ENGINE": "sqlite", "DB_NAME": other}, f"sqlite:///{other}", "scratch"):
-        entry = {"ENGINE": "sqlite", "DB_NAME": own, "TEST": test}
-        files = {
-            "conftest.py": CONFTEST,
-            "models.py": MODELS,
-            "settings.py": settings_of(entry, scratch={"ENGINE": "sqlite", "DB_NAME": other}),
-            "test_stars.py": TESTS,
-        }
-        done = run(files, "-p", "no:randomly")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert Path(other).exists()
-        assert not Path(own).exists()
+    own = str(tmp_path / "own.db")
+    others = [str(tmp_path / f"other{n}.db") for n in range(3)]
+    tests = ({"ENGINE": "sqlite", "DB_NAME": others[0]}, f"sqlite:///{others[1]}", "scratch")
+    entries = {f"e{n}": {"ENGINE": "sqlite", "DB_NAME": own, "TEST": test} for n, test in enumerate(tests)}
+    files = {
+        "conftest.py": OF_EACH,
+        "models.py": MODELS,
+        "settings.py": settings_of(
+            entries["e0"],
+            e1=entries["e1"],
+            e2=entries["e2"],
+            scratch={"ENGINE": "sqlite", "DB_NAME": others[2]},
+        ),
+        "test_stars.py": TESTS,
+    }
+    done = run(files, "-p", "no:randomly")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "12 passed" in done.stdout
+    assert all(Path(other).exists() for other in others)
+    assert not Path(own).exists()
 
 
 def test_test_that_names_the_own_database_is_refused(run: Run, tmp_path: Path) -> None:
     own = str(tmp_path / "own.db")
-    for test in (f"sqlite:///{own}", {"ENGINE": "sqlite", "DB_NAME": own}):
-        entry = {"ENGINE": "sqlite", "DB_NAME": own, "TEST": test}
-        files = {
-            "conftest.py": CONFTEST,
-            "models.py": MODELS,
-            "settings.py": settings_of(entry),
-            "test_stars.py": TESTS,
-        }
-        done = run(files)
-        assert done.returncode == 1
-        assert "own database" in done.stdout
-        assert not Path(own).exists()
+    url, parts = (
+        {"ENGINE": "sqlite", "DB_NAME": own, "TEST": test}
+        for test in (f"sqlite:///{own}", {"ENGINE": "sqlite", "DB_NAME": own})
+    )
+    files = {
+        "conftest.py": OF_EACH,
+        "models.py": MODELS,
+        "settings.py": settings_of(url, parts=parts),
+        "test_stars.py": TESTS,
+    }
+    done = run(files)
+    assert done.returncode == 1
+    assert "8 errors" in done.stdout
+    for name in ("default", "parts"):
+        assert f"ConfigError: TEST of {name!r} names the entry's own database" in done.stdout
+    assert not Path(own).exists()
 
 
 def test_test_that_names_a_database_with_rows_is_refused_and_the_rows_stay(tmp_path: Path) -> None:
@@ -311,23 +329,42 @@ class TestMemory(PluginConformance):
 ONLY = "overridden or allowed_failures or 25_rows or limit_0"
 
 
+def kit_classes(**bodies: str) -> str:
+    """A file with a class of the kit for each name, with this in its body."""
+    return "".join(KIT.replace("TestMemory", name) + f"\n    {body}\n" for name, body in bodies.items())
+
+
+def failed_tests(done: subprocess.CompletedProcess[str]) -> set[str]:
+    """``Class::test`` of the failures."""
+    lines = [line.split() for line in done.stdout.splitlines()]
+    return {words[1].partition("::")[2] for words in lines if words[:1] == ["FAILED"]}
+
+
 def test_a_subclass_that_overrides_or_removes_a_test_fails(run: Run) -> None:
-    for change in (
-        "    def test_limit_0_gives_nothing(self):\n        pass\n",
-        "    test_limit_0_gives_nothing = None\n",
-    ):
-        done = run({"test_kit.py": KIT + "\n" + change}, "-q", "-k", ONLY)
-        assert done.returncode == 1
-        assert "TestMemory.test_limit_0_gives_nothing overrides the kit's" in done.stdout
+    text = kit_classes(
+        TestOverrides="def test_limit_0_gives_nothing(self):\n        pass",
+        TestRemoves="test_limit_0_gives_nothing = None",
+        TestNeither="",
+    )
+    done = run({"test_kit.py": text}, "-q", "-k", ONLY)
+    assert done.returncode == 1
+    assert len(failed_tests(done)) == 2, done.stdout
+    for name in ("TestOverrides", "TestRemoves"):
+        assert f"{name}.test_limit_0_gives_nothing overrides the kit's" in done.stdout
 
 
 def test_an_allowed_failure_that_names_no_test_or_gives_no_reason_fails(run: Run) -> None:
-    for given in ({"test_nope": "a reason"}, {"test_limit_0_gives_nothing": " "}, {"limit_0": "a reason"}):
-        done = run(
-            {"test_kit.py": f"{KIT}\n    allowed_failures = {given!r}\n"}, "-q", "-k", "allowed_failures"
-        )
-        assert done.returncode == 1, done.stdout
-        assert "allowed_failures" in done.stdout
+    text = kit_classes(
+        TestNoTest="allowed_failures = {'test_nope': 'a reason'}",
+        TestNoReason="allowed_failures = {'test_limit_0_gives_nothing': ' '}",
+        TestNoPrefix="allowed_failures = {'limit_0': 'a reason'}",
+        TestRight="allowed_failures = {'test_limit_0_gives_nothing': 'a reason'}",
+    )
+    done = run({"test_kit.py": text}, "-q", "-k", "allowed_failures")
+    assert done.returncode == 1, done.stdout
+    failed = failed_tests(done)
+    assert {one.partition("::")[0] for one in failed} == {"TestNoTest", "TestNoReason", "TestNoPrefix"}
+    assert all("allowed_failures" in one for one in failed)
 
 
 def test_an_allowed_failure_must_fail(run: Run) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from db_plugins import registry
 from db_plugins.errors import EngineNotFoundError, PluginConflictError, PluginLoadError
 from db_plugins.registry import PluginEntry, Registry, find, known_names, load_engine, plugins, read_entries
 
@@ -162,6 +166,49 @@ def test_unreadable_metadata_leaves_out_that_distribution_alone(project: Any) ->
 def test_the_environment_is_read_from_sys_path(project: Any) -> None:
     project.plugin("fakelite")
     assert "fakelite" in [entry.name for entry in read_entries()]
+
+
+def settle(*folders: Path) -> None:
+    """As if nothing had been installed for an hour."""
+    for folder in folders:
+        then = folder.stat().st_mtime_ns - 3600 * 10**9
+        os.utime(folder, ns=(then, then))
+
+
+def test_metadata_are_parsed_again_only_when_a_folder_has_changed(
+    project: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parsed: list[Any] = []
+    parse = registry._parse_entries
+    monkeypatch.setattr(registry, "_parse_entries", lambda path: parsed.append(path) or parse(path))
+    project.plugin("fakelite")
+    settle(project.plugins)
+    for _ in range(3):
+        assert known_names() == ("fakelite",)
+    assert len(parsed) == 1
+    project.distribution("other", {"other": "json"})
+    for _ in range(2):  # too young to be kept: the installer may not have written all
+        assert known_names() == ("fakelite", "other")
+    assert len(parsed) == 3
+    shutil.rmtree(project.plugins / "other-1.0.dist-info")
+    settle(project.plugins)
+    assert known_names() == ("fakelite",)
+
+
+def test_what_is_kept_is_of_that_path_alone(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.plugin("fakelite")
+    settle(project.plugins, tmp_path)
+    for _ in range(2):
+        assert [e.name for e in read_entries([str(project.plugins)])] == ["fakelite"]
+        assert read_entries([str(tmp_path), str(tmp_path / "nowhere")]) == []
+    monkeypatch.chdir(project.plugins)
+    assert [e.name for e in read_entries([""])] == ["fakelite"]
+    monkeypatch.chdir(tmp_path)
+    assert read_entries([""]) == []
+    read_entries([str(project.plugins)]).clear()
+    assert [e.name for e in read_entries([str(project.plugins)])] == ["fakelite"]
 
 
 def test_threads_get_one_class_from_one_import(project: Any) -> None:

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from importlib import metadata
 from typing import Any
 
+from pymongo import IndexModel
 from pymongo.errors import PyMongoError
 
 from db_plugins.config import Settings
@@ -24,12 +25,14 @@ from db_plugins.models.values import fit
 from db_plugins.nodes import Compare, Like, Node, Operand, Value
 from db_plugins.spec import Order
 
+from . import storage
 from .client import database_of
 from .codec import document_maker, path_of, row_maker
 from .connection import StoringVerbs
 from .engine import Find, MongoEngine
 from .errors import note_stored
 from .merges import Merge, change_of, placer
+from .migrations.schema import Collection
 from .translate import CannotSay, Filter, Translator
 
 __all__ = ["MockConnection", "MongomockEngine"]
@@ -37,6 +40,7 @@ __all__ = ["MockConnection", "MongomockEngine"]
 #: The one client: every entry of the same DB_NAME in this process sees the same rows.
 _clients: list[Any] = []
 _lock = threading.RLock()
+_INDEX_OPTIONS = ("unique", "sparse", "partialFilterExpression")
 
 
 class MockTranslator(Translator):
@@ -69,7 +73,7 @@ class MongomockEngine(MongoEngine):
     name = "mongomock"
     translator = MockTranslator
     joins = False
-    capabilities = MongoEngine.capabilities - {Capability.TRANSACTIONS}
+    capabilities = MongoEngine.capabilities - {Capability.TRANSACTIONS, Capability.MIGRATIONS}
 
     def connect(self, settings: Settings) -> Connection:
         """The database of this name in the process's one mock client."""
@@ -111,6 +115,16 @@ class MockConnection(StoringVerbs):
         with _lock:
             return super().delete(query)
 
+    def _make(self, wanted: Collection, there: set[str]) -> None:
+        """Without a validator, and of the indexes those that mongomock knows."""
+        indexes = [
+            IndexModel(list(index.keys), name=index.name, **options)
+            for index in wanted.indexes.values()
+            if all(direction in (1, -1) for _name, direction in index.keys)
+            for options in [{k: v for k, v in index.options.items() if k in _INDEX_OPTIONS}]
+        ]
+        storage.make_collection(self._database, wanted.name, there, indexes)
+
     @property
     def native(self) -> Any:
         """mongomock's Database."""
@@ -119,6 +133,9 @@ class MockConnection(StoringVerbs):
     def _insert(self, model: ModelInfo, documents: list[dict[str, Any]]) -> None:
         collection = self._database[model.store]
         with self._undone(collection) as done:
+            if len(documents) > 1 and _insert_at_once(collection, documents):
+                done += [(document["_id"], None) for document in documents]
+                return
             for document in documents:
                 collection.insert_one(document)
                 done.append((document["_id"], None))
@@ -205,6 +222,38 @@ class MockConnection(StoringVerbs):
 
     def close(self) -> None:
         pass
+
+
+def _insert_at_once(collection: Any, documents: list[dict[str, Any]]) -> bool:
+    """Insert all, or none: then one of them is refused, and inserting them one by one says which.
+
+    The mock compares each new document with every other, for each unique index: 1,500 rows took 6 s. Making such an index
+    looks at every document once, so they are made anew when all are there.
+    """
+    uniques = {name: i for name, i in collection.index_information().items() if i.get("unique")}
+    if not uniques:
+        return False
+    stored: list[Any] = []
+    for name in uniques:
+        collection.drop_index(name)
+    try:
+        for document in documents:
+            collection.insert_one(document)
+            stored.append(document["_id"])
+        _make_indexes(collection, uniques)
+    except BaseException as exc:
+        collection.delete_many({"_id": {"$in": stored}})
+        _make_indexes(collection, uniques)
+        if isinstance(exc, Exception):
+            return False
+        raise
+    return True
+
+
+def _make_indexes(collection: Any, indexes: Mapping[str, Mapping[str, Any]]) -> None:
+    for name, index in indexes.items():
+        options = {option: value for option, value in index.items() if option not in ("key", "v", "ns")}
+        collection.create_index(index["key"], name=name, **options)
 
 
 def _worked_out(
