@@ -178,17 +178,17 @@ class Database:
 
     def create_all(self) -> None:
         """Make what is missing: the models' tables or collections, their indexes, their link tables. Keeps rows."""
-        from .models import association_tables
+        from .models import association_tables, own_tables
 
         models = self._models()
         with self._runner().errors():
-            self._storage().create(_own_tables(models), association_tables(models))
+            self._storage().create(own_tables(models), association_tables(models))
 
     def drop_all(self, force: bool = False) -> None:
         """Drop the models' own tables. Raises UnsupportedOperationError while one holds rows, unless ``force``."""
-        from .models import association_tables
+        from .models import association_tables, own_tables
 
-        models = _own_tables(self._models())
+        models = own_tables(self._models())
         if not force:
             with self._runner().errors():
                 there = self._storage().existing()
@@ -342,13 +342,3 @@ def _current_task() -> Any:
         return asyncio.current_task()
     except RuntimeError:
         return None
-
-
-def _own_tables(models: Sequence[ModelInfo]) -> list[ModelInfo]:
-    """One model for each table: the classes of one single-table inheritance share theirs."""
-    by_table: dict[Any, ModelInfo] = {}
-    for info in models:
-        known = by_table.get(info.table)
-        if known is None or issubclass(known.cls, info.cls):
-            by_table[info.table] = info
-    return list(by_table.values())

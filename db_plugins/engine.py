@@ -3,7 +3,7 @@
     Engine      pure: QuerySpec → Compiled, driver exception → our error. Does no I/O.
     Connection  short: runs what was compiled. Shared by threads, any pool inside.
     roles       powers with methods, asked with isinstance: SupportsStorage, SupportsTransactions,
-                SupportsAggregation, SupportsSessions, SupportsVectors, SupportsDatabases
+                SupportsAggregation, SupportsSessions, SupportsVectors, SupportsDatabases, SupportsMigrations
     Capability  powers that only change what is legal
 
 A first engine is a copy of ``db_plugins/testing/memory.py``. Every verb of the query is written once in the core over
@@ -22,6 +22,7 @@ from .aggregates import Aggregation, Groups
 from .config import Settings
 from .errors import DbPluginsError, UnsupportedError, UnsupportedFilterError
 from .evaluation import evaluate
+from .migrations.seam import SupportsMigrations
 from .nodes import Node, Operand
 from .spec import QuerySpec
 
@@ -46,6 +47,7 @@ __all__ = [
     "Settings",
     "SupportsAggregation",
     "SupportsDatabases",
+    "SupportsMigrations",
     "SupportsSessions",
     "SupportsStorage",
     "SupportsTransactions",
@@ -131,7 +133,8 @@ class Health:
     """What ``ping()`` found. ``latency`` is in seconds; ``models`` and ``missing`` are model names.
 
     ``missing`` also lists, as ``CAPABILITY: reason``, what this very server lacks of what the engine claims. ``pool``
-    and ``revision`` are of SQL engines: connections ``in_use`` of ``size``, and the migration applied last.
+    is of SQL engines: connections ``in_use`` of ``size``. ``revision`` is where an engine with migrations is: the one
+    applied last, several with commas, ``None`` for none.
     """
 
     ok: bool

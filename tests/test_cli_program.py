@@ -101,8 +101,8 @@ def test_the_module_runs_as_the_script_does() -> None:
     [
         (["initbd"], "there is no command 'initbd'", "did you mean 'initdb'"),
         (["init-db"], "there is no command 'init-db'", "did you mean 'initdb'"),
-        (["zzz"], "there is no command 'zzz'", "commands: init, initdb, plugins, health"),
-        ([], "no command was given", "commands: init, initdb, plugins, health"),
+        (["zzz"], "there is no command 'zzz'", f"commands: {', '.join(COMMANDS)}"),
+        ([], "no command was given", f"commands: {', '.join(COMMANDS)}"),
         (["--nope", "health"], "--nope", "see `dbp --help`"),
         (["health", "--nope"], "--nope", "see `dbp health --help`"),
         (["init", "a", "b"], "unexpected extra argument", "see `dbp init --help`"),

@@ -4,7 +4,8 @@
     group.py      the table of commands; those of other distributions (entry points ``db_plugins.commands``)
     run.py        Run: what the options say, the entries they choose, what is printed
     failures.py   an exception as fact, hint and problems, without secrets
-    init.py initdb.py plugins.py health.py     the commands
+    migrating.py  what the commands of migrations share
+    init.py initdb.py make_migrations.py migrate.py …   the commands
 
 A command calls the library and prints. ``dbp --help`` imports no engine, no driver and no SQLAlchemy.
 """

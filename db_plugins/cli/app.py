@@ -1,6 +1,6 @@
 """The program ``dbp`` itself: its options, and how every ending becomes an exit code.
 
-0 done · 1 failed · 2 wrong usage · 130 interrupted
+0 done · 1 failed · 2 wrong usage · 3 check found a difference · 130 interrupted
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def _of_click(error: click.ClickException) -> Failure:
     invoke_without_command=True,
     subcommand_metavar="COMMAND [ARGS]...",
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted. The options may also follow the command.",
+    epilog="Exit codes: 0 done, 1 failed, 2 wrong usage, 3 `check` found a difference, 130 interrupted. The options may also follow the command.",
 )
 @click.version_option(__version__, "--version", message="dbp %(version)s")
 @click.pass_context

@@ -22,6 +22,15 @@ __all__ = ["COMMANDS", "Command", "Commands", "options_of_dbp"]
 COMMANDS = {
     "init": "Write a settings.py and a models.py to start from.",
     "initdb": "Make what the models need: tables, collections, indexes.",
+    "make_migrations": "Write a revision for what models and database differ in.",
+    "migrate": "Apply revisions: to head, or up or down to one.",
+    "downgrade": "Undo the last revision, or back to one.",
+    "history": "List the revisions, and which are applied.",
+    "current": "Show the revision that each database is at.",
+    "heads": "Show the revisions that none follows.",
+    "merge": "Join the heads of a history.",
+    "stamp": "Record where a database is; run nothing.",
+    "check": "Compare models, revisions and database.",
     "plugins": "List the installed engine plugins.",
     "health": "Reach each database and look for the models.",
 }

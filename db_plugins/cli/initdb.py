@@ -1,13 +1,15 @@
-"""``dbp initdb``: make what the models need, on each entry. Repeatable; keeps rows."""
+"""``dbp initdb``: make what the models need, in every entry. Repeatable; keeps rows."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import ConfigError, DatabaseMissingError, DbPluginsError
 from .group import Command
+from .migrating import from_here, reporting
 from .run import Entry, Facts, Run
 
 if TYPE_CHECKING:
@@ -21,12 +23,13 @@ __all__ = ["command"]
 def command(run: Run) -> None:
     """Make what the models need: tables, collections, indexes.
 
-    What is there already is kept, with its rows, so this may be run again. An entry whose server cannot be reached
-    does not keep the others from being done; models that cannot be loaded do.
+    With revisions the same as `dbp migrate`. Without, what is made is written as a first revision, `initial`, already
+    applied. What is there already is kept, with its rows, so this may be run again. An entry whose server cannot be
+    reached does not keep the others from being done; models that cannot be loaded do.
     """
     for entry in run.entries:
         _check_models(entry)
-    run.each_entry(_create, _show)
+    run.each_entry(partial(_create, run), _show)
 
 
 def _check_models(entry: Entry) -> None:
@@ -42,11 +45,40 @@ def _check_models(entry: Entry) -> None:
         )
 
 
-def _create(entry: Entry, db: Database) -> Facts:
-    before = _models_there(db)
-    db.create_all()
-    after = _models_there(db)
-    return {"made": [name for name in after if name not in before], "existing": before}
+def _create(run: Run, entry: Entry, db: Database) -> Facts:
+    from ..engine import Capability
+
+    if Capability.MIGRATIONS not in db.capabilities:
+        before = _models_there(db)
+        db.create_all()
+        made = [name for name in _models_there(db) if name not in before]
+        return {
+            "made": made,
+            "existing": before,
+            "revision": None,
+            "file": None,
+            "applied": [],
+            "missing": [],
+        }
+    from ..migrations import Run as Started
+    from ..migrations import initdb
+
+    started = Started()
+    with reporting(run, entry, started) as progress:
+        done = initdb(db, on_step=progress.step, on_wait=progress.waiting, run=started)
+    missing = [name for name in db.ping().missing if name.isidentifier()]
+    if missing:
+        run.note(
+            f"{entry.name}: no revision makes {', '.join(missing)}: run `dbp make_migrations`, then `dbp migrate`"
+        )
+    return {
+        "made": list(done.made),
+        "existing": list(done.existing),
+        "revision": done.revision.revision if done.revision else None,
+        "file": str(done.revision.path) if done.revision else None,
+        "applied": list(done.applied),
+        "missing": missing,
+    }
 
 
 def _models_there(db: Database) -> list[str]:
@@ -58,5 +90,10 @@ def _models_there(db: Database) -> list[str]:
 
 def _show(facts: Facts) -> str:
     made, existing = ", ".join(facts["made"]), ", ".join(facts["existing"])
-    said = [f"made {made}" if made else "nothing to make", f"there already: {existing}" if existing else ""]
+    said = [
+        f"made {made}" if made else "nothing to make",
+        f"there already: {existing}" if existing else "",
+        f"wrote {from_here(facts['file'])}" if facts["file"] else "",
+        f"applied {', '.join(facts['applied'])}" if facts["applied"] and not facts["file"] else "",
+    ]
     return f"{facts['name']} ({facts['engine']}, {facts['address']}): {'; '.join(filter(None, said))}"

@@ -11,7 +11,7 @@ import logging
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -44,6 +44,7 @@ class Run:
     verbose: bool = False
     document: dict[str, Any] = field(default_factory=dict)
     failed: bool = False
+    differs: bool = False
     secrets: set[str] = field(default_factory=set, repr=False)
     _models: dict[tuple[Any, ...], list[type] | Exception] = field(default_factory=dict, repr=False)
 
@@ -66,8 +67,8 @@ class Run:
 
     @property
     def exit_code(self) -> int:
-        """0, or 1 once something failed."""
-        return int(self.failed)
+        """0, or 1 once something failed, or 3 if a comparison found a difference."""
+        return 1 if self.failed else 3 if self.differs else 0
 
     # -- printing --------------------------------------------------------------------------------------------------
 
@@ -138,14 +139,21 @@ class Run:
         chosen = [choose_entry(self.file, name)[0] for name in self.names] or self.file.entries
         return [Entry(self, name) for name in dict.fromkeys(chosen)]
 
-    def each_entry(self, act: Callable[[Entry, Database], Facts], show: Callable[[Facts], str]) -> None:
-        """Do this on the Database of each entry, whatever happens on the others.
+    def each_entry(
+        self,
+        act: Callable[[Entry, Database], Facts],
+        show: Callable[[Facts], str],
+        *,
+        entries: Sequence[Entry] | None = None,
+        stops: bool = False,
+    ) -> None:
+        """Do this on the Database of each entry (of these), whatever happens on the others, unless it ``stops`` there.
 
         ``act`` returns what it found, with ``ok: False`` and ``error`` if that is bad; ``show`` makes text of it.
         """
-        entries = self.entries
+        entries = self.entries if entries is None else entries
         results = self.document["entries"] = []
-        for entry in entries:
+        for number, entry in enumerate(entries, 1):
             facts: Facts = {"name": entry.name, "ok": False}
             results.append(facts)
             failure = self._try(entry, facts, act)
@@ -153,6 +161,9 @@ class Run:
                 self.say(show(facts))
             if failure is not None:
                 self.fail(failure, entry.name)
+            if stops and failure is not None and (left := [each.name for each in entries[number:]]):
+                self.note(f"not done after that: {', '.join(left)}")
+                break
         bad = [facts["name"] for facts in results if not facts["ok"]]
         if bad:
             self.document["error"] = f"{len(bad)} of {len(results)} entries failed: {', '.join(bad)}"
@@ -166,8 +177,11 @@ class Run:
                 facts.update({"ok": True, **act(entry, db)})
         except Exception as error:
             failure = failure_of(error, self.secrets)
-            facts.update(failure.as_dict(), ok=False)
+            facts.update({**entry.partial, **failure.as_dict(), "ok": False})
             return failure
+        except BaseException:  # interrupted: what was done is in the document
+            facts.update(entry.partial)
+            raise
         return None if facts["ok"] else Failure(facts["error"], hint=facts.get("hint"))
 
     def models_of(self, settings: Settings) -> list[type]:
@@ -210,13 +224,17 @@ class Entry:
     def __init__(self, run: Run, name: str) -> None:
         self.run = run
         self.name = name
+        #: What a command knows though it fails, for --json.
+        self.partial: Facts = {}
 
     @cached_property
     def settings(self) -> Settings:
         """Its Settings. Raises ConfigError and PluginError."""
         from ..config import make_settings
 
-        settings = make_settings(self.name, self.run.file.entries[self.name], source=self.run.file.source)
+        file = self.run.file
+        settings = make_settings(self.name, file.entries[self.name], source=file.source)
+        settings = replace(settings, home=file.folder)
         self.run.secrets.update(_secrets_of(settings))
         return settings
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, TypeVar
 
 from . import kinds
@@ -110,6 +111,8 @@ class Settings:
     driver: str | None = None
     #: CURSOR_SECRET of the settings module or the environment: one for all entries.
     cursor_secret: Secret | None = None
+    #: The folder of the settings, which MIGRATIONS is relative to; ``None`` for the current one.
+    home: Path | None = None
 
     host: str | None = key("HOST", kinds.host, doc="server, or the folder of a Unix socket")
     port: int | None = key("PORT", port, doc="port; the engine's usual one if left out")
@@ -143,7 +146,11 @@ class Settings:
         "ASYNC_OPTIONS", mapping, default={}, doc="the same for the async driver"
     )
     models: tuple[str, ...] | None = key("MODELS", kinds.models, doc="this entry's models, instead of all")
-    migrations: str | None = key("MIGRATIONS", kinds.path, doc="folder of this entry's revisions")
+    migrations: str | None = key(
+        "MIGRATIONS",
+        kinds.path,
+        doc="folder of this entry's revisions, from the settings' folder; `migrations/NAME` if left out",
+    )
     auth_source: str | None = key("AUTH_SOURCE", text, doc="database that knows the user")
     replicas: tuple[Secret, ...] = key(
         "REPLICAS", kinds.secrets, default=(), doc="servers to read from: URLs, or `host` or `host:port`"

@@ -43,7 +43,8 @@ def resolve(
         )
     file = load_settings(settings, fallback=target is None)
     name, entry = choose_entry(file, target)
-    chosen = _with_secret(make_settings(name, entry, source=file.source), file.extra)
+    chosen = replace(make_settings(name, entry, source=file.source), home=file.folder)
+    chosen = _with_secret(chosen, file.extra)
     return chosen, _loader(models, lambda: model_names(file, chosen))
 
 

@@ -3,7 +3,7 @@
 For those who write models: ``Base``, ``MetadataMixin``, ``TimestampMixin``, ``schemas`` and ``Vector``.
 """
 
-from .describe import ForeignKey, ModelInfo, Unique, association_tables, describe
+from .describe import ForeignKey, ModelInfo, Unique, association_tables, describe, own_tables
 from .fields import Default, Field, Kind
 from .mixins import Base, MetadataMixin, TimestampMixin
 from .schemas import schemas
@@ -25,5 +25,6 @@ __all__ = [
     "association_tables",
     "describe",
     "make_checker",
+    "own_tables",
     "schemas",
 ]

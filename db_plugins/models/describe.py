@@ -26,7 +26,7 @@ from ..nodes import Column, In
 from .fields import Default, Field, Kind, make_field
 from .objects import guard_relationships
 
-__all__ = ["ForeignKey", "ModelInfo", "Unique", "association_tables", "describe", "models_of"]
+__all__ = ["ForeignKey", "ModelInfo", "Unique", "association_tables", "describe", "models_of", "own_tables"]
 
 
 @dataclass(frozen=True)
@@ -344,3 +344,13 @@ def association_tables(models: Sequence[ModelInfo]) -> list[sa.Table]:
             if isinstance(prop.secondary, sa.Table) and prop.secondary not in mapped:
                 found[prop.secondary.name] = prop.secondary
     return [found[name] for name in sorted(found)]
+
+
+def own_tables(models: Sequence[ModelInfo]) -> list[ModelInfo]:
+    """One model for each table: the classes of one single-table inheritance share theirs."""
+    by_table: dict[Any, ModelInfo] = {}
+    for info in models:
+        known = by_table.get(info.table)
+        if known is None or issubclass(known.cls, info.cls):
+            by_table[info.table] = info
+    return list(by_table.values())
