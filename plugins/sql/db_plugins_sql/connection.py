@@ -27,6 +27,8 @@ from db_plugins.spec import QuerySpec
 
 from .compiler import Words
 from .errors import Context, note, noted
+from .migrations.ddl import teach_ddl
+from .migrations.role import MigratingVerbs
 from .prepared import Preparations, Statement
 from .reads import AtHand, run, wrapped
 from .streaming import Stream
@@ -39,14 +41,17 @@ if TYPE_CHECKING:
     from .engine import SQLEngine
     from .sessions import SQLSession
 
-__all__ = ["SQLConnection", "make_pool"]
+__all__ = ["SQLConnection", "checked_out", "make_pool"]
 
 #: How long a call of its own is sent again while other transactions hold its rows.
 PATIENCE_SECONDS = 60.0
 
 
-def make_pool(engine: SQLEngine) -> sa.Engine:
-    """The SQLAlchemy Engine: pooled, in autocommit, values hidden from every message, types that lose nothing."""
+def make_pool(engine: SQLEngine, *, poolclass: type[sa.Pool] | None = None) -> sa.Engine:
+    """The SQLAlchemy Engine: in autocommit, values hidden from every message, types that lose nothing.
+
+    Pooled as the settings say, unless ``poolclass`` is given.
+    """
     url = engine.url
     try:
         pool = sa.create_engine(
@@ -56,7 +61,7 @@ def make_pool(engine: SQLEngine) -> sa.Engine:
             json_serializer=_to_json,
             echo=bool(engine.settings.echo),
             connect_args=engine.connect_arguments(),
-            **engine.engine_arguments(),
+            **(engine.engine_arguments() if poolclass is None else {"poolclass": poolclass}),
         )
     except ModuleNotFoundError as exc:
         raise ConfigError(
@@ -72,6 +77,7 @@ def make_pool(engine: SQLEngine) -> sa.Engine:
         ) from exc
     except (sa_exc.ArgumentError, TypeError) as exc:
         raise ConfigError(f"the entry {engine.settings.name!r} cannot be used: {exc}") from exc
+    teach_ddl(pool.dialect)
     sa.event.listen(pool, "connect", _prepare(engine, pool.dialect))
     return pool
 
@@ -99,7 +105,16 @@ def _prepare(engine: SQLEngine, dialect: sa.Dialect) -> Callable[[Any, Any], Non
     return prepare
 
 
-class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessions):
+def checked_out(engine: SQLEngine, pool: sa.Engine) -> sa.Connection:
+    """A connection; an error to make one carries why."""
+    try:
+        return pool.connect()
+    except sa_exc.DBAPIError as exc:
+        note(exc, Context(failure=engine.failure_of(exc.orig or exc)))
+        raise
+
+
+class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions, SupportsSessions):
     """A pool; each call takes a connection of it, and a read the one that is at hand."""
 
     def __init__(self, engine: SQLEngine) -> None:
@@ -219,11 +234,10 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
         return self.at_hand.from_pool()
 
     def _checked_out(self) -> sa.Connection:
-        try:
-            return self.pool.connect()
-        except sa_exc.DBAPIError as exc:
-            note(exc, Context(failure=self.engine.failure_of(exc.orig or exc)))
-            raise
+        return checked_out(self.engine, self.pool)
+
+    def _as_connection(self) -> SQLConnection:
+        return self
 
     def begin(self, isolation: str = "snapshot", *, read_only: bool = False) -> SQLTransaction:
         connection = self._connected()
@@ -269,7 +283,7 @@ class SQLConnection(Verbs, SupportsStorage, SupportsTransactions, SupportsSessio
         return {"pool": {"size": size, "in_use": used}, "revision": self._revision()}
 
     def _revision(self) -> str | None:
-        """The migration applied last, from Alembic's own table."""
+        """The migration applied last, from Alembic's own table: Alembic itself takes long to import."""
         if "alembic_version" not in self.existing():
             return None
         with self._use(Context()) as connection:

@@ -57,7 +57,7 @@ class FileDatabases(SupportsDatabases):
         given = make_url(settings.url.reveal()).database if settings.url is not None else settings.database
         if given is None or given == ":memory:":
             return
-        for end in ("", "-wal", "-shm", "-journal"):
+        for end in ("", "-wal", "-shm", "-journal", "-migrating"):
             Path(f"{given}{end}").unlink(missing_ok=True)
         with suppress(OSError):  # somebody put something else there
             Path(given).parent.rmdir()

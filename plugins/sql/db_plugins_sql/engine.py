@@ -54,6 +54,7 @@ _EVERYWHERE = {
     Capability.SAVEPOINTS,
     Capability.SESSIONS,
     Capability.MICROSECONDS,
+    Capability.MIGRATIONS,
 }
 
 

@@ -34,6 +34,7 @@ from db_plugins.errors import (
     ServerUnreachableError,
 )
 
+from .naming import unique_name
 from .references import broken_reference
 
 if TYPE_CHECKING:
@@ -161,6 +162,10 @@ WORDS: Mapping[Kind, tuple[str, str | None]] = {
 _SQLITE_RESTRICT = "FOREIGN KEY constraint failed"
 #: SQLite has one code for every mistake in a statement: there the message is asked.
 _MISSING_TABLE = {"42P01", 1146}
+#: A server, a transaction or a file that takes no writes; SQLite has several names for it.
+_READ_ONLY = {"25006", 1290, 1792, 1836}
+#: A right on the database, a table, a column or of the whole server is missing. (1044, on connecting, is its own error.)
+_DENIED = {"42501", 1142, 1143, 1227}
 
 
 class Context:
@@ -279,6 +284,20 @@ class Classifier:
                 orig=orig,
                 hint="run `dbp initdb`, or db.create_all()",
             )
+        if any(code in _READ_ONLY or str(code).startswith("SQLITE_READONLY") for code in codes):
+            return EngineError(
+                f"{self.where} is read-only",
+                engine=self.engine,
+                orig=orig,
+                hint="use the server that takes writes, or give the user, or the file, the right to write",
+            )
+        if _DENIED.intersection(codes):
+            return EngineError(
+                f"the user {self.settings.user!r} has not the right to do that on {self.where}",
+                engine=self.engine,
+                orig=orig,
+                hint="give the user the right, or let a user who has it do this",
+            )
         # Not the server's own words: they may quote a row. The driver's exception is the cause.
         answer = codes[0] if codes else type(orig).__name__
         return EngineError(
@@ -370,9 +389,13 @@ def _of_constraint(name: str, model: ModelInfo) -> tuple[str, ...]:
     if name == "PRIMARY":
         return tuple(f.name for f in model.key)
     for unique in model.uniques:
-        # MariaDB names an unnamed key after its first column.
+        # MariaDB names an unnamed key after its first column; one that this library made has a name.
         if name == unique.name or (
-            unique.name is None and re.fullmatch(re.escape(unique.fields[0].column) + r"(_\d+)?", name)
+            unique.name is None
+            and (
+                name == unique_name(model.table.name, [f.column for f in unique.fields])
+                or re.fullmatch(re.escape(unique.fields[0].column) + r"(_\d+)?", name)
+            )
         ):
             return tuple(f.name for f in unique.fields)
     for key in model.foreign_keys:

@@ -21,6 +21,8 @@ from db_plugins.references import (
     still_referred,
 )
 
+from .naming import foreign_key_name
+
 if TYPE_CHECKING:
     from .errors import Context
 
@@ -75,6 +77,7 @@ def _chosen(known: Sequence[Reference], named: _Named) -> Reference | None:
         if (
             (named.columns and columns == named.columns)
             or (reference.name is not None and reference.name == named.name)
+            or named.name == foreign_key_name(named.table, columns, reference.parent.table.name)
             or (named.name is not None and re.fullmatch(rf"{given}\d*", named.name))
         ):
             return reference

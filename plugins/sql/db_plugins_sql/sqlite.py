@@ -8,6 +8,9 @@ calls take in turn.
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +18,7 @@ import sqlalchemy as sa
 
 from db_plugins.errors import DatabaseMissingError
 
-from .connection import SQLConnection
+from .connection import SQLConnection, make_pool
 
 if TYPE_CHECKING:
     from .engine import SQLiteEngine
@@ -57,8 +60,26 @@ class SQLiteConnection(SQLConnection):
     def _file(self) -> Path:
         return Path(self.engine.path.removeprefix("file:").partition("?")[0])
 
+    def _is_there(self) -> bool:
+        return self.engine.in_memory or self._file.exists()
+
+    @contextmanager
+    def _looking(self) -> Iterator[sa.Connection]:
+        if self._is_there():
+            with super()._looking() as connection:
+                yield connection
+            return
+        # A file that is not there is an empty database, and looking at it must not make it.
+        empty = type(self.engine)(replace(self.engine.settings, url=None, database=":memory:"))
+        pool = make_pool(empty)
+        try:
+            with pool.connect() as connection:
+                yield connection
+        finally:
+            pool.dispose()
+
     def version(self) -> str:
-        if not self.engine.in_memory and not self._file.exists():
+        if not self._is_there():
             raise DatabaseMissingError(
                 f"there is no file {self.engine.path!r}", engine=self.engine.name, hint="run `dbp initdb`"
             )

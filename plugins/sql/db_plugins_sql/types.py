@@ -2,7 +2,7 @@
 
 ``RUNTIME`` maps a SQLAlchemy type to the class that converts its values, by dialect: it is put into the dialect's
 ``colspecs``, so that Core statements, IN lists, aggregates and Sessions all convert alike. ``physical`` is the type
-that ``create_all`` gives a column.
+that a column gets when a table is made.
 """
 
 from __future__ import annotations
@@ -203,9 +203,11 @@ def _physical_postgresql(type_: TypeEngine[Any], _indexed: bool) -> TypeEngine[A
 
 def _physical_mariadb(type_: TypeEngine[Any], indexed: bool) -> TypeEngine[Any]:
     collation = MARIADB_COLLATION
+    if type(type_).__module__.startswith("sqlalchemy.dialects."):
+        return type_  # the user's own choice, or ours already
     if isinstance(type_, sa.Enum):
         return mysql.VARCHAR(type_.length or 255, charset="utf8mb4", collation=collation)
-    if isinstance(type_, sa.String) and not isinstance(type_, (mysql.VARCHAR, mysql.TEXT)):
+    if isinstance(type_, sa.String):
         if isinstance(type_, sa.Text) or (type_.length is None and not indexed):
             return mysql.LONGTEXT(charset="utf8mb4", collation=collation)
         return mysql.VARCHAR(type_.length or 255, charset="utf8mb4", collation=collation)

@@ -21,7 +21,14 @@ from db_plugins.spec import Order, QuerySpec
 from .compiler import Words
 from .errors import codes_of
 
-__all__ = ["has_vectors", "make_extension", "nearest_rows", "nearest_statement", "vector_indexes"]
+__all__ = [
+    "has_vectors",
+    "is_vector",
+    "make_extension",
+    "nearest_rows",
+    "nearest_statement",
+    "vector_indexes",
+]
 
 Row = tuple[Any, ...]
 
@@ -78,18 +85,18 @@ def nearest_rows(
 
 
 def has_vectors(table: sa.Table) -> bool:
-    """Has it a column of pgvector's type, ours or that of pgvector's own package?"""
-    return any(_is_vector(column) for column in table.columns)
+    """Has it a column of pgvector's type?"""
+    return any(is_vector(column.type) for column in table.columns)
 
 
-def _is_vector(column: Any) -> bool:
-    type_ = getattr(column, "type", None)
+def is_vector(type_: Any) -> bool:
+    """pgvector's type, ours or that of pgvector's own package?"""
     return isinstance(type_, Vector) or type(type_).__module__.startswith("pgvector")
 
 
 def vector_indexes(table: sa.Table) -> list[sa.Index]:
     """The indexes that only pgvector can make."""
-    return [index for index in table.indexes if any(_is_vector(column) for column in index.columns)]
+    return [index for index in table.indexes if any(is_vector(column.type) for column in index.columns)]
 
 
 def make_extension(connection: sa.Connection) -> None:

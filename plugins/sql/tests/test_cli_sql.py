@@ -126,7 +126,10 @@ def test_what_init_wrote_works_at_once(project: Project) -> None:
     assert project.run("health").exit_code == 1
     assert not (project.folder / "app.db").exists()
     done = project.python(*dbp_process, "initdb")
-    assert done == f"default (sqlite, {project.folder / 'app.db'}): made Star"
+    assert (
+        done
+        == f"default (sqlite, {project.folder / 'app.db'}): made Star; wrote migrations/default/versions/initial.py"
+    )
     assert project.python(*dbp_process, "initdb").endswith("there already: Star")
     assert project.python(*dbp_process, "health").startswith("default: ok")
     code = "import db_plugins, models; db = db_plugins.connect(); s = models.Star(name='Vega'); "
@@ -150,11 +153,13 @@ def test_initdb_may_be_repeated_and_keeps_rows(project: Project, entry: dict[str
     assert [(e["ok"], e["made"], e["existing"]) for e in first["entries"]] == [(True, ["Star"], [])]
     project.python("-c", INSERT)
     project.settle(MODELS + PLANET, A=entry)
-    second = project.told("initdb")
-    assert [(e["ok"], e["made"], e["existing"]) for e in second["entries"]] == [(True, ["Planet"], ["Star"])]
+    second = project.told("initdb")  # there are revisions now, and it applies them
+    assert [(e["ok"], e["made"], e["missing"]) for e in second["entries"]] == [(True, [], ["Planet"])]
+    assert "run `dbp make_migrations`" in second["notes"][0]
+    assert project.run("make_migrations").exit_code == 0
     third = project.run("initdb")
     assert third.exit_code == 0
-    assert "nothing to make; there already: Star, Planet" in third.stdout
+    assert "made Planet; there already: Star; applied" in third.stdout
     assert project.python("-c", COUNT) == "1"
 
 
@@ -168,7 +173,7 @@ def test_health_before_and_after_initdb(project: Project, entry: dict[str, Any])
     assert health.exit_code == 0, health.output
     (after,) = project.told("health")["entries"]
     assert (after["ok"], after["models"], after["missing"]) == (True, ["Star"], [])
-    assert (after["engine"], after["revision"]) == (entry["ENGINE"], None)
+    assert (after["engine"], after["revision"]) == (entry["ENGINE"], "initial")
     assert 0 < after["latency_ms"] < 5000
     assert after["version"][0].isdigit()
     assert set(after["pool"]) == {"size", "in_use"}

@@ -781,7 +781,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     "ALTER TABLE kit_star ALTER id TYPE bigint": lambda query: query.bulk_update(
         [{"id": 1, "mag": 7.0}, {"id": 2, "mag": 7.0}]
     ),
-    "ALTER TABLE kit_star DROP CONSTRAINT kit_star_name_key": lambda query: query.upsert(
+    "ALTER TABLE kit_star DROP CONSTRAINT uq_kit_star_name": lambda query: query.upsert(
         {"name": "a", "mag": 7.0}, key="name"
     ),
     "ALTER SEQUENCE kit_star_id_seq RENAME TO other": lambda query: query.insert({"id": 99, "name": "x"}),

@@ -14,7 +14,8 @@ import db_plugins
 from db_plugins import errors
 from db_plugins.models import describe
 from db_plugins_sql.errors import MARIADB_CODES, POSTGRESQL_CODES, SQLITE_CODES, Context, attributes_of, note
-from db_plugins_sql.storage import physical_tables
+from db_plugins_sql.migrations.ddl import teach_ddl
+from db_plugins_sql.storage import copied_tables
 
 PARTS = {"HOST": "h", "USER": "u", "PASSWORD": "s3cr3t@:/p%", "DB_NAME": "d", "TLS": "off"}
 
@@ -120,9 +121,11 @@ def test_a_statement_never_shows_its_values() -> None:
 def test_tables_are_made_with_the_types_that_lose_nothing() -> None:
     from sqlalchemy.dialects import mysql, postgresql, sqlite
 
-    def made(dialect: Any) -> str:
-        tables = physical_tables([Shop.__table__, Item.__table__], dialect())  # type: ignore[list-item]
-        return "\n".join(str(sa.schema.CreateTable(t).compile(dialect=dialect())) for t in tables)
+    def made(kind: Any) -> str:
+        dialect = kind()
+        teach_ddl(dialect)
+        tables = copied_tables([Shop.__table__, Item.__table__], dialect)  # type: ignore[list-item]
+        return "\n".join(str(sa.schema.CreateTable(t).compile(dialect=dialect)) for t in tables)
 
     mariadb = made(mysql.dialect)
     for part in (
