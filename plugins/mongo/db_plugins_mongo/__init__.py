@@ -9,6 +9,7 @@
     connection.py   the driver: find, insert, update, delete, transactions
     numbering.py    integer keys, numbered by a counters collection
     storage.py      collections and indexes
+    migrations/     validators, what differs from the models, and ``op``, which revision files import from here
     mock.py         mongomock: the same, saying and claiming less
 
 Importing this package loads neither PyMongo nor SQLAlchemy.
@@ -21,11 +22,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .engine import MongoEngine
+    from .migrations.operations import op
     from .mock import MongomockEngine
 
-__all__ = ["MongoEngine", "MongomockEngine"]
+__all__ = ["MongoEngine", "MongomockEngine", "op"]
 
-_HOME = {"MongoEngine": "engine", "MongomockEngine": "mock"}
+_HOME = {"MongoEngine": "engine", "MongomockEngine": "mock", "op": "migrations.operations"}
 
 
 def __getattr__(name: str) -> Any:

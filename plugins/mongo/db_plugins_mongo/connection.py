@@ -36,6 +36,9 @@ from .client import address_of, database_of, make_client, user_of
 from .codec import CODEC_OPTIONS, row_maker
 from .engine import Find
 from .errors import Situation, during, note_stored
+from .migrations.journal import MIGRATIONS
+from .migrations.role import MigratingConnection
+from .migrations.schema import Collection, collection_of, link_collection
 from .numbering import COUNTERS, Numbering
 from .writes import PATIENCE_SECONDS, WritingVerbs, pause, was_contention
 
@@ -149,10 +152,14 @@ class StoringVerbs(Verbs, SupportsStorage):
         for info in models:
             storage.report_untranslated(info)
             with self._during("index", info):
-                storage.make_collection(self._database, info.store, there, storage.indexes_of(info))
+                self._make(collection_of(info), there)
         for table in links:
             with self._during("index"):
-                storage.make_collection(self._database, table.name, there, storage.link_index(table))
+                self._make(link_collection(table), there)
+
+    def _make(self, wanted: Collection, there: set[str]) -> None:
+        indexes = [index.model() for index in wanted.indexes.values()]
+        storage.make_collection(self._database, wanted.name, there, indexes, wanted.validator)
 
     def drop(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
         with self._during("write"):
@@ -162,10 +169,10 @@ class StoringVerbs(Verbs, SupportsStorage):
 
     def existing(self) -> set[str]:
         with self._during("read"):
-            return storage.existing_collections(self._database) - {COUNTERS}
+            return storage.existing_collections(self._database) - {COUNTERS, MIGRATIONS}
 
 
-class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions):
+class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions, MigratingConnection):
     """One database on a server. Shared by threads; PyMongo's pool is inside, and survives a fork."""
 
     def __init__(self, settings: Settings, engine: str) -> None:
@@ -184,7 +191,10 @@ class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions):
             return str(self._client.server_info()["version"])
 
     def details(self) -> dict[str, Any]:
-        return {"missing": storage.missing_roles(self._hello)}
+        return {
+            "missing": storage.missing_roles(self._hello),
+            "revision": ", ".join(self.heads()) or None,
+        }
 
     @cached_property
     def _hello(self) -> dict[str, Any]:

@@ -92,6 +92,7 @@ class MongoEngine(MongoDatabases, Engine):
             Capability.WRITE,
             Capability.UNIQUE,
             Capability.TRANSACTIONS,
+            Capability.MIGRATIONS,
             Capability.EXACT_DECIMAL,
             Capability.INFINITY,
         }

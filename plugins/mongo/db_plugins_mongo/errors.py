@@ -157,11 +157,31 @@ def _duplicate(_exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineE
     return DuplicateKeyError(f"a {row} with the same {shown} is already there", attributes=names)
 
 
-def _check(_exc: Any, _answer: Mapping[str, Any], here: Situation) -> EngineError:
+def _check(_exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineError:
+    paths = _refused_paths(answer)
+    names = paths
+    if here.model is not None:
+        key = here.model.key
+        single = key[0].name if len(key) == 1 else "_id"
+        names = tuple(single if p == "_id" else here.model.attributes_of((p,))[0] for p in paths)
+    shown = f": {', '.join(names)}" if names else ""
     return CheckConstraintError(
-        f"the collection's validator refused a row of {_about(here)}",
-        hint="look at its $jsonSchema (collMod)",
+        f"the collection's validator refused a row of {_about(here)}{shown}",
+        attributes=names,
+        hint="look at its $jsonSchema; dbp check says whether it is the model's",
     )
+
+
+def _refused_paths(answer: Mapping[str, Any]) -> tuple[str, ...]:
+    """The fields that broke a ``$jsonSchema``; none where the server does not tell."""
+    info = answer.get("errInfo")
+    details = info.get("details") if isinstance(info, Mapping) else None
+    rules = details.get("schemaRulesNotSatisfied") if isinstance(details, Mapping) else None
+    found: list[str] = []
+    for rule in rules if isinstance(rules, list) else ():
+        found += [str(each.get("propertyName")) for each in rule.get("propertiesNotSatisfied", ())]
+        found += map(str, rule.get("missingProperties", ()))
+    return tuple(dict.fromkeys(found))
 
 
 def _conversion(exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineError:
@@ -184,6 +204,15 @@ def _authentication(_exc: Any, _answer: Mapping[str, Any], here: Situation) -> E
     return AuthenticationError(
         f"{here.engine} at {here.where} refused {who}",
         hint="check USER, PASSWORD and AUTH_SOURCE (the database that holds the user)",
+    )
+
+
+def _unauthorized(exc: Any, answer: Mapping[str, Any], here: Situation) -> EngineError:
+    if not here.user:
+        return _authentication(exc, answer, here)
+    return AuthenticationError(
+        f"user {here.user!r} may not do this in {here.engine} at {here.where}: {_says(answer)}",
+        hint="grant it the role readWrite on the database, and for migrations dbAdmin as well",
     )
 
 
@@ -282,7 +311,7 @@ _BY_CODE: dict[int, Maker] = {
     12582: _duplicate,
     121: _check,
     241: _conversion,
-    13: _authentication,
+    13: _unauthorized,
     18: _authentication,
     8000: _authentication,
     50: _query_timeout,

@@ -1,4 +1,4 @@
-"""Collections and indexes: what ``create`` and ``drop`` make of models. ``indexes_of`` is pure.
+"""Collections, indexes and validators: what ``create`` and ``drop`` make of models. ``indexes_of`` is pure.
 
 A unique constraint is a unique index that leaves NULLs out, as SQL's does: partial, on its nullable fields
 being there.
@@ -19,6 +19,7 @@ from sqlalchemy.sql.elements import UnaryExpression
 from db_plugins.models import Field, Kind, ModelInfo
 
 from .codec import path_of
+from .migrations.options import extra_indexes, index_options
 
 __all__ = ["existing_collections", "indexes_of", "link_index", "make_collection", "report_untranslated"]
 
@@ -38,9 +39,34 @@ def indexes_of(info: ModelInfo) -> list[IndexModel]:
         found[name] = _unique_index(name, keys, [path_of(info, f) for f in unique.fields if f.nullable])
     for index in info.table.indexes:
         plain = _plain_keys(info, index)
-        if plain and not index.unique and plain != [("_id", ASCENDING)]:
-            found[str(index.name)] = IndexModel(plain, name=str(index.name))
+        options = index_options(info.name, index)
+        name = str(index.name)
+        if plain and (options or (not index.unique and plain != [("_id", ASCENDING)])):
+            found[name] = _with_options(info, index, plain, options)
+    for name, keys, options in extra_indexes(info.name, info.table):
+        found[name] = IndexModel(keys, name=name, **options)
     return list(found.values())
+
+
+def _with_options(
+    info: ModelInfo, index: sa.Index, keys: list[tuple[str, int]], options: dict[str, Any]
+) -> IndexModel:
+    """The index with what its ``info`` says for MongoDB; a unique one leaves NULLs out all the same."""
+    if index.unique and options.get("unique", True) and not options.get("sparse"):
+        paths = dict(keys)
+        nullable = [path_of(info, f) for f in info.fields if f.nullable and path_of(info, f) in paths]
+        partial = {
+            **{path: {"$exists": True} for path in nullable},
+            **options.get("partialFilterExpression", {}),
+        }
+        options = {**options, **({"partialFilterExpression": partial} if partial else {})}
+    return IndexModel(
+        keys, name=str(index.name), **({"unique": True} if index.unique else {}), **_but_unique(options)
+    )
+
+
+def _but_unique(options: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in options.items() if k != "unique"}
 
 
 def _unique_index(name: str, keys: list[tuple[str, int]], nullable: Sequence[str]) -> IndexModel:
@@ -86,7 +112,8 @@ def _untranslated(info: ModelInfo) -> Iterator[str]:
             yield f"the CheckConstraint {str(constraint.name or constraint.sqltext)!r}"
     known = {unique.name for unique in info.uniques}
     for index in info.table.indexes:
-        if not _plain_keys(info, index) or (index.unique and str(index.name) not in known):
+        said = "mongodb" in index.info
+        if not _plain_keys(info, index) or (index.unique and not said and str(index.name) not in known):
             yield f"the index {str(index.name)!r}, which has a condition, an expression or a vector"
 
 
@@ -95,11 +122,20 @@ def existing_collections(database: Any) -> set[str]:
     return {name for name in database.list_collection_names() if not name.startswith("system.")}
 
 
-def make_collection(database: Any, name: str, there: set[str], indexes: Sequence[IndexModel]) -> None:
-    """Make the collection and its indexes where they are missing."""
+def make_collection(
+    database: Any,
+    name: str,
+    there: set[str],
+    indexes: Sequence[IndexModel],
+    validator: Mapping[str, Any] | None = None,
+) -> None:
+    """Make the collection with its validator, and its indexes, where they are missing.
+
+    A collection that is there keeps the validator it has, or has not: that is a migration's to change.
+    """
     if name not in there:
         try:
-            database.create_collection(name)
+            database.create_collection(name, **({"validator": dict(validator)} if validator else {}))
         except CollectionInvalid:
             pass  # another program was faster
         except OperationFailure as exc:

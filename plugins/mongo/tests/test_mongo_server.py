@@ -83,6 +83,21 @@ def test_a_batch_with_a_duplicate_stores_nothing_and_names_the_attribute(either:
     assert [row[1] for row in words.rows()] == ["taken"]
 
 
+def test_a_batch_leaves_the_indexes_as_they_were_whether_it_is_stored_or_refused(either: Any) -> None:
+    words = either(Star)
+    collection = words.connection.native["stars"]
+    before = collection.index_information()
+    assert any(index.get("unique") for index in before.values())
+    words.add({"name": "a"}, {"name": "b"})
+    assert collection.index_information() == before
+    for bad in ("a", "c"):  # clashes with a stored row, and within the batch
+        with pytest.raises(errors.DuplicateKeyError) as caught:
+            words.add({"name": "c"}, {"name": bad})
+        assert caught.value.attributes == ("name",)
+        assert collection.index_information() == before
+    assert [row[1] for row in words.rows()] == ["a", "b"]
+
+
 def test_an_update_that_fails_half_way_changes_nothing(either: Any) -> None:
     words = either(Star)
     words.add(*({"name": f"n{i}"} for i in range(5)))
@@ -358,7 +373,7 @@ def test_transactions_need_a_replica_set(own_server: Any) -> None:
     engine = engine_for(url=server.url, database="x")
     connection: Any = engine.connect(engine.settings)
     assert isinstance(connection, SupportsTransactions)
-    assert connection.details() == {"missing": ()}
+    assert connection.details() == {"missing": (), "revision": None}
     connection.__dict__["_hello"] = {"isWritablePrimary": True}  # as a server without a replica set says it
     assert "TRANSACTIONS" in connection.details()["missing"][0]
     with pytest.raises(errors.UnsupportedOperationError, match="replica set"):
@@ -523,7 +538,7 @@ def test_threads_share_a_connection(mongodb: Any) -> None:
 def test_only_what_works_is_claimed() -> None:
     server, mock = engine_for().capabilities, engine_for(engine="mongomock").capabilities
     assert Capability.TRANSACTIONS in server
-    assert server - mock == {Capability.TRANSACTIONS}
+    assert server - mock == {Capability.TRANSACTIONS, Capability.MIGRATIONS}
     absent = {
         Capability.MICROSECONDS,
         Capability.SAVEPOINTS,
