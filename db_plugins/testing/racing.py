@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from .. import connect
 
-__all__ = ["COUNTED", "KEYS", "Racer", "race"]
+__all__ = ["COUNTED", "KEYS", "Racer", "race", "say"]
 
 #: The names that all processes want, how many of them each counts, and how many rows it stores beside them at once.
 KEYS = [f"k{n}" for n in range(20)]
@@ -42,17 +42,20 @@ class Racer(Base):
     who: Mapped[str | None] = mapped_column(sa.String(20))
 
 
-def race(entry: Mapping[str, Any], processes: int) -> list[dict[str, Any]]:
-    """What each of so many processes did: ``made`` and ``seen`` of ``KEYS``, the ``numbers`` of its own rows, its ``error``."""
+def race(
+    entry: Mapping[str, Any], processes: int, module: str = "db_plugins.testing.racing", **more: Any
+) -> list[dict[str, Any]]:
+    """What each of so many processes did. Of this module: ``made`` and ``seen`` of ``KEYS``, the ``numbers`` of its own
+    rows, its ``error``. Another module that is run speaks the same protocol, and is told ``more``."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
-    command = [sys.executable, "-m", "db_plugins.testing.racing"]
+    command = [sys.executable, "-m", module]
     started = [
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True)
         for _ in range(processes)
     ]
     try:
         for number, process in enumerate(started):
-            _tell(process, json.dumps({"entry": dict(entry), "number": number}, default=str))
+            _tell(process, json.dumps({"entry": dict(entry), "number": number, **more}, default=str))
         for process in started:
             assert process.stdout is not None
             process.stdout.readline()
@@ -76,7 +79,7 @@ def _work(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
     with connect(entry, models=[Racer]) as db:
         query = db.query(Racer)
         query.count()
-        _say("ready")
+        say("ready")
         sys.stdin.readline()
         try:
             for at in range(len(KEYS)):
@@ -96,10 +99,11 @@ def _work(entry: Mapping[str, Any], number: int) -> dict[str, Any]:
     return done
 
 
-def _say(words: str) -> None:
+def say(words: str) -> None:
+    """Write a line to the one who started this process."""
     sys.stdout.write(words + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    _say(json.dumps(_work(**json.loads(sys.stdin.readline()))))
+    say(json.dumps(_work(**json.loads(sys.stdin.readline()))))

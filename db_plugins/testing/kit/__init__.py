@@ -28,6 +28,11 @@ from .joins import Joins
 from .keys import Keys
 from .likes import Likes
 from .mapping import Mapping
+from .migration_pairs import MigrationPairs
+from .migration_races import MigrationRaces
+from .migration_refusals import MigrationRefusals
+from .migration_starts import MigrationStarts
+from .migrations import Migrations
 from .misfits import Misfits
 from .mixins import Mixins
 from .nearest import Nearest
@@ -96,6 +101,11 @@ class PluginConformance(
     Conflicts,
     Sessions,
     Sharing,
+    Migrations,
+    MigrationRefusals,
+    MigrationStarts,
+    MigrationRaces,
+    MigrationPairs,
     Refusals,
     Faults,
     Guards,

@@ -122,22 +122,24 @@ class BulkUpdates(Harness):
 
     def test_rows_are_read_lazily_in_batches(self, connect: Connect) -> None:
         query = connect(Thing).query(Thing)
-        query.bulk_insert({"id": n, "number": 0} for n in range(1, 1201))
+        stored = self.rows_in_bulk
+        query.bulk_insert({"id": n, "number": 0} for n in range(1, stored + 1))
         ahead = 0
 
         def rows(stop: int) -> Iterator[dict[str, Any]]:
             nonlocal ahead
-            for n in range(1, 1501):
+            for n in range(1, stored * 5 // 4 + 1):
                 ahead = n
                 if n == stop:
                     raise Stop
                 yield {"id": n, "number": n}
 
-        assert query.bulk_update(rows(9999), batch_size=500) == 1200
-        assert query.filter(Thing.number == Thing.id).count() == 1200
+        assert query.bulk_update(rows(9999), batch_size=stored * 5 // 12) == stored
+        assert query.filter(Thing.number == Thing.id).count() == stored
+        failing = stored * 7 // 12
         with suppress(Stop):
-            query.bulk_update(rows(700), batch_size=100)
-        assert ahead == 700, "rows behind the failing one were read"
+            query.bulk_update(rows(failing), batch_size=stored // 12)
+        assert ahead == failing, "rows behind the failing one were read"
 
     # -- errors ----------------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, ClassVar, NoReturn, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
 import pytest
 
@@ -24,16 +24,16 @@ from ..report import PROPERTY
 from .models import Star
 from .samples import STARS
 
+if TYPE_CHECKING:
+    from .migration_models import Bench
+
 __all__ = ["NOT_YET_PROVABLE", "Connect", "Harness", "refuses", "requires", "subject"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)
 
 #: Capabilities whose API comes with a later release of the kit, so that neither claim nor refusal can be shown.
-NOT_YET_PROVABLE = (
-    Capability.MIGRATIONS,
-    Capability.NATIVE_ASYNC,
-)
+NOT_YET_PROVABLE = (Capability.NATIVE_ASYNC,)
 
 
 #: The server's version, asked once for each class.
@@ -92,6 +92,9 @@ class Harness:
     server: ClassVar[Any] = None
     #: Do several processes that are given the same entry use the same database? Not one in memory.
     is_shared: ClassVar[bool] = True
+    #: How many rows are many, in the tests where each of them may cost a look at all others. Not below 201, which takes
+    #: two statements.
+    rows_in_bulk: ClassVar[int] = 1200
     #: pytest's, for ``config``: fixtures of your own (``getfixturevalue``), and what is to be undone (``addfinalizer``).
     request: pytest.FixtureRequest
 
@@ -104,6 +107,11 @@ class Harness:
         raise NotImplementedError(
             f"{type(self).__name__} does not claim WRITE and needs a method fill(self, model, rows)"
         )
+
+    def schema(self, db: Database) -> Any:
+        """What tables, columns, indexes and rules the database has, in a form that can be compared: the tests of
+        migrations look by it that nothing changed. Without it they have ``check`` and the rows alone."""
+        return None
 
     # -- for the tests ---------------------------------------------------------------------------------------------
 
@@ -139,6 +147,15 @@ class Harness:
         for database in opened:
             with suppress(Exception):
                 database.close()
+
+    @pytest.fixture
+    def bench(self, entry: dict[str, Any], tmp_path: Path) -> Iterator[Bench]:
+        """The test's database and a folder of revisions, to be opened with one version of models after the other."""
+        from .migration_models import Bench
+
+        bench = Bench(self, entry, tmp_path / "revisions")
+        yield bench
+        bench.close()
 
     @pytest.fixture
     def seven(self, connect: Connect) -> Database:

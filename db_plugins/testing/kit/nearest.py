@@ -324,8 +324,8 @@ class Nearest(Harness):
         db = connect(Tile)
         shades = made(9, 1300, 2)
         self.stock(db, Tile, [{"row": n, "name": "a", "shade": s} for n, s in enumerate(shades)])
-        found = db.query(Tile).nearest("shade", [0.5, 0.25], 1200, "l2")
-        wanted = expected("l2", [0.5, 0.25], dict(enumerate(shades)), 1200)
+        found = db.query(Tile).nearest("shade", [0.5, 0.25], self.rows_in_bulk, "l2")
+        wanted = expected("l2", [0.5, 0.25], dict(enumerate(shades)), self.rows_in_bulk)
         assert_same([(t.row, d) for t, d in found], wanted)
 
     def test_as_many_dimensions_as_an_embedding_has(self, connect: Connect) -> None:

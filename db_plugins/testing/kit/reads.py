@@ -76,7 +76,7 @@ class Reads(Harness):
 
     def test_get_many_takes_any_number_of_composite_keys(self, connect: Connect) -> None:
         db = connect(Pair)
-        keys = [(n, "a") for n in range(1500)]
+        keys = [(n, "a") for n in range(self.rows_in_bulk)]
         self.stock(db, Pair, [{"left": left, "right": right} for left, right in keys])
         assert list(db.query(Pair).get_many([*reversed(keys), (5, "b")])) == keys[::-1]
 

@@ -88,7 +88,7 @@ class Guards(Harness):
         from . import PluginConformance
 
         for name in dir(PluginConformance):
-            if name.startswith("test_") or name in ("connect", "alarmed", "seven", "stock"):
+            if name.startswith("test_") or name in ("connect", "alarmed", "seven", "stock", "bench"):
                 assert getattr_static(type(self), name, None) is getattr_static(PluginConformance, name), (
                     f"{type(self).__name__}.{name} overrides the kit's; "
                     f'write allowed_failures = {{"{name}": "reason"}} if this engine cannot pass it'
