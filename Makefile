@@ -6,11 +6,14 @@ PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
 
+# Where it is set, pytest writes the assertions of the kit anew in each process that it starts: 2.6 s for each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz matrix lint format types bench clean
+.PHONY: help env demo test fuzz crash-sweep matrix lint format types bench clean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="…" is passed on, as in: make test ARGS="-k paginate"'
 
 demo: $(READY)  ## one program on SQLite and on MongoDB, with the same output
@@ -21,6 +24,9 @@ test: $(READY)  ## all tests, on real servers
 
 fuzz: $(READY)  ## generated queries on all engines, compared; ARGS="--minutes 30"
 	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m fuzz $(ARGS)
+
+crash-sweep: $(READY)  ## migrations killed at every place on all engines; ARGS="--engine mariadb --points 20"
+	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m crash_sweep $(ARGS)
 
 # The report is of this machine's run and stays in .venv; what is kept of it is docs/support.json.
 matrix: $(READY)  ## the support matrix of the docs, from the conformance kit on all engines
