@@ -4,6 +4,8 @@ Within one page the ```python blocks run in order and share their names, in a fo
 
     <!-- file: NAME -->   before a block: it is written to NAME; a setup.cfg also makes its plugin known
     <!-- not run: … -->   before a block: it is left alone, and the reason is there for readers of the source
+    <!-- run -->          before a ```console block: each line after $ is run, and prints what follows it; the page's
+                          revision ids, dates and folder stand for those of the run
     ```text               after a python block: exactly what that block printed
 """
 
@@ -12,7 +14,10 @@ from __future__ import annotations
 import configparser
 import contextlib
 import io
+import os
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +33,7 @@ from db_plugins.config import Settings, keys_of
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<what>file|not run): (?P<argument>.*?) -->\n)?```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<what>file|not run|run)(?:: (?P<argument>.*?))? -->\n)?```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)(?P<file>[^)#\s]*)(?:#(?P<anchor>[^)]+))?\)")
@@ -43,6 +48,7 @@ class Block:
     line: int
     file: str | None
     is_run: bool
+    is_typed: bool
 
 
 def blocks_of(page: Path) -> Iterator[Block]:
@@ -55,6 +61,7 @@ def blocks_of(page: Path) -> Iterator[Block]:
             line=text.count("\n", 0, match.start("text")) + 1,
             file=match["argument"] if is_file else None,
             is_run=match["language"] == "python" and match["what"] is None,
+            is_typed=match["language"] == "console" and match["what"] == "run",
         )
 
 
@@ -84,9 +91,12 @@ def test_examples_run_and_print_what_the_page_says(
     module = ModuleType(f"docs_{page.stem.replace('-', '_')}")
     monkeypatch.setitem(sys.modules, module.__name__, module)
     printed: str | None = None
+    terminal = Terminal(folder)
     try:
         for block in blocks_of(page):
-            if block.file is not None:
+            if block.is_typed:
+                terminal.type(block, page)
+            elif block.file is not None:
                 write_file(folder, block)
             elif block.is_run:
                 printed = run(block, module, page)
@@ -105,6 +115,69 @@ def run(block: Block, module: ModuleType, page: Path) -> str:
     with contextlib.redirect_stdout(io.StringIO()) as out:
         exec(code, vars(module))
     return out.getvalue()
+
+
+class Terminal:
+    """Types what a page says, and compares what is printed. A revision has one id on the page and another in the run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.ids: dict[str, str] = {}
+
+    def type(self, block: Block, page: Path) -> None:
+        for part in re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]:
+            line, _, expected = part.partition("\n")
+            said = self.run(line)
+            self.learn(expected, said)
+            assert self.as_on_page(said) == expected.rstrip(), f"{name_of(page)}:{block.line}: $ {line}"
+
+    def run(self, line: str) -> str:
+        for ours, theirs in self.ids.items():
+            line = line.replace(ours, theirs)
+        words = [each for word in shlex.split(line) for each in self.expanded(word)]
+        command = PROGRAMS[words[0]] + words[1:]
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "COLUMNS": "100"},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60,
+        )
+        return "\n".join(
+            each for each in done.stdout.splitlines() if not each.startswith("settings: ")
+        ).rstrip()
+
+    def expanded(self, word: str) -> list[str]:
+        if "*" not in word:
+            return [word]
+        return sorted(str(each.relative_to(self.folder)) for each in self.folder.glob(word))
+
+    def learn(self, expected: str, said: str) -> None:
+        """The ids stand in the same places."""
+        known = set(self.ids) | set(self.ids.values())
+        ours = [each for each in dict.fromkeys(ID.findall(expected)) if each not in known]
+        theirs = [each for each in dict.fromkeys(ID.findall(said)) if each not in known]
+        self.ids.update(zip(ours, theirs, strict=False))
+
+    def as_on_page(self, said: str) -> str:
+        for ours, theirs in self.ids.items():
+            said = said.replace(theirs, ours)
+        said = re.sub(r"\b20\d\d-\d\d-\d\d\b", "2026-11-21", said)
+        return said.replace(str(self.folder), "/home/ann/shop")
+
+
+#: A revision, and the programs that a page may run.
+ID = re.compile(r"(?<![0-9a-z])[0-9a-f]{12}(?![0-9a-z])")
+PROGRAMS = {
+    "dbp": [sys.executable, "-m", "db_plugins"],
+    "alembic": [sys.executable, "-m", "alembic"],
+    "python": [sys.executable],
+    "cat": ["cat"],
+    "mv": ["mv"],
+    "rm": ["rm"],
+}
 
 
 def write_file(folder: Path, block: Block) -> None:
