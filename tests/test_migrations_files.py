@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import os
 import re
 import subprocess
@@ -244,7 +245,8 @@ def test_a_message_is_text_whatever_it_holds(
         ast.FunctionDef,
         ast.FunctionDef,
     ]
-    assert (module_of(path).__doc__ or "") == message
+    # Python 3.13 takes blanks at the ends out of a docstring.
+    assert inspect.cleandoc(module_of(path).__doc__ or "") == inspect.cleandoc(message)
     assert everything(tmp_path) == {
         "project/migrations/A/script.py.mako",
         f"project/migrations/A/versions/{path.name}",

@@ -851,7 +851,7 @@ def test_a_vector_and_its_index(harness: Harness) -> None:
 
 
 def test_changes_read_as_they_were_meant() -> None:
-    with sa.create_engine("sqlite://").connect() as connection:
+    with sa.create_engine("sqlite://", poolclass=sa.NullPool).connect() as connection:
         found = difference(connection, Wanted([_Info(stars()[1])], from_nothing=True))  # type: ignore[list-item]
     assert found.changes == (
         Change(

@@ -317,13 +317,13 @@ def test_stamp_records_and_runs_nothing(project: Project) -> None:
 
 
 def test_in_memory() -> None:
-    db = db_plugins.connect({"ENGINE": "sqlite", "DB_NAME": ":memory:"})
-    connection: Any = db._runner().connection
-    with connection.migrating(LockRequest()) as migration:
-        migration.stamp(("a",))
-    assert connection.heads() == ("a",)
-    with db.native.connect() as raw:
-        assert raw.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
+    with db_plugins.connect({"ENGINE": "sqlite", "DB_NAME": ":memory:"}) as db:
+        connection: Any = db._runner().connection
+        with connection.migrating(LockRequest()) as migration:
+            migration.stamp(("a",))
+        assert connection.heads() == ("a",)
+        with db.native.connect() as raw:
+            assert raw.exec_driver_sql("PRAGMA foreign_keys").scalar() == 1
 
 
 # -- a revision that fails, or is broken off -------------------------------------------------------------------------
