@@ -66,10 +66,16 @@ def _create(run: Run, entry: Entry, db: Database) -> Facts:
     started = Started()
     with reporting(run, entry, started) as progress:
         done = initdb(db, on_step=progress.step, on_wait=progress.waiting, run=started)
-    missing = [name for name in db.ping().missing if name.isidentifier()]
-    if missing:
+    health = db.ping()
+    missing = [name for name in health.missing if name.isidentifier()]
+    if missing and health.models:
         run.note(
             f"{entry.name}: no revision makes {', '.join(missing)}: run `dbp make_migrations`, then `dbp migrate`"
+        )
+    elif missing:
+        run.note(
+            f"{entry.name}: {', '.join(missing)} is missing, though its revisions are recorded as applied: if it was "
+            "dropped since, `dbp stamp base` and `dbp migrate` make it anew; if it is new, run `dbp make_migrations`"
         )
     return {
         "made": list(done.made),

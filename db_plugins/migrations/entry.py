@@ -88,7 +88,7 @@ class Entry:
         """The models whose table or collection the database has."""
         try:
             return list(self.db.ping().models)
-        except DatabaseMissingError:  # an SQLite file that is not there yet
+        except DatabaseMissingError:  # migrating makes it, where the engine can
             return []
 
     def check_single_head(self) -> None:

@@ -104,8 +104,8 @@ def initdb(
     """Make what the models need. May be repeated; keeps rows.
 
     With revisions the same as ``migrate``. Without: writes a first revision, ``initial``, and applies it. If some of the
-    tables are there already they must be as the models ask for: MigrationError says what differs. Where the engine can
-    add to them what they merely lack (MongoDB: indexes, and a validator that all documents pass) it does.
+    tables are there already they must be as the models ask for: MigrationError says what differs. Where the engine says
+    of a difference that it ``completes`` a table, and breaks nothing, it is made.
     """
     entry = Entry(db, folder)
     before = tuple(entry.models_there())

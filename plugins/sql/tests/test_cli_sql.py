@@ -163,6 +163,18 @@ def test_initdb_may_be_repeated_and_keeps_rows(project: Project, entry: dict[str
     assert project.python("-c", COUNT) == "1"
 
 
+def test_tables_that_were_dropped_since_are_made_anew(project: Project, entry: dict[str, Any]) -> None:
+    project.settle(A=entry)
+    project.run("initdb")
+    project.python("-c", "import db_plugins; db_plugins.connect('A').drop_all(force=True)")
+    again = project.told("initdb")
+    assert again["entries"][0]["missing"] == ["Star"]
+    assert "`dbp stamp base` and `dbp migrate` make it anew" in again["notes"][0]
+    assert project.run("stamp", "base").exit_code == 0
+    assert project.run("migrate").exit_code == 0
+    assert project.run("check").exit_code == 0
+
+
 def test_health_before_and_after_initdb(project: Project, entry: dict[str, Any]) -> None:
     project.settle(A=entry)
     before = project.told("health")
