@@ -18,16 +18,23 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sqlalchemy import and_, func, not_, or_
 
+    from .async_database import AsyncDatabase, connect_async
     from .database import Database, connect
     from .engine import BulkResult, Capability, Engine, Health
     from .hookspecs import hookimpl
     from .models import Vector
     from .query import BaseQuery, CursorPage, Pagination
+    from .query.awaited import AsyncBaseQuery, AsyncCursorPage, AsyncPagination
+    from .watching import StatementEvent
 
 __version__ = "5.0.0a1"
 
 #: Where each public name lives. Errors are added from ``errors.__all__`` below.
 _HOME = {
+    "AsyncBaseQuery": "db_plugins.query.awaited",
+    "AsyncCursorPage": "db_plugins.query.awaited",
+    "AsyncDatabase": "db_plugins.async_database",
+    "AsyncPagination": "db_plugins.query.awaited",
     "BaseQuery": "db_plugins.query",
     "BulkResult": "db_plugins.engine",
     "Capability": "db_plugins.engine",
@@ -36,9 +43,11 @@ _HOME = {
     "Engine": "db_plugins.engine",
     "Health": "db_plugins.engine",
     "Pagination": "db_plugins.query",
+    "StatementEvent": "db_plugins.watching",
     "Vector": "db_plugins.models",
     "and_": "sqlalchemy",
     "connect": "db_plugins.database",
+    "connect_async": "db_plugins.async_database",
     "func": "sqlalchemy",
     "hookimpl": "db_plugins.hookspecs",
     "not_": "sqlalchemy",
@@ -46,6 +55,10 @@ _HOME = {
 }
 
 __all__ = [
+    "AsyncBaseQuery",
+    "AsyncCursorPage",
+    "AsyncDatabase",
+    "AsyncPagination",
     "BaseQuery",
     "BulkResult",
     "Capability",
@@ -54,10 +67,12 @@ __all__ = [
     "Engine",
     "Health",
     "Pagination",
+    "StatementEvent",
     "Vector",
     "__version__",
     "and_",
     "connect",
+    "connect_async",
     "func",
     "hookimpl",
     "not_",

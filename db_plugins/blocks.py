@@ -35,6 +35,8 @@ class Block:
     ended: bool = False
     #: What can be done after an error.
     way_out: str = "leave its block, or the savepoint's"
+    #: How its calls follow each other, on the asynchronous face: a ``turns.Turns``.
+    turns: object = None
 
     def check(self) -> None:
         """Refuse a call that can no longer be part of the transaction."""

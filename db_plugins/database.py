@@ -8,17 +8,18 @@ A Database may be shared by threads. Calls on it join a transaction only in the 
 from __future__ import annotations
 
 import os
-import random
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from . import config
+from .awaiting import here, pause_after
 from .errors import ConfigError, EngineError, UnsupportedOperationError
+from .watching import Watch
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from .models import ModelInfo
     from .query import BaseQuery
     from .runner import Runner
+    from .watching import StatementEvent
 
 __all__ = ["Database", "connect"]
 
@@ -71,6 +73,9 @@ class Database:
     ``tx`` of ``with db.transaction() as tx`` is a Database too, bound to the transaction.
     """
 
+    #: How a block of it is entered.
+    _with = "with"
+
     def __init__(self, settings: Settings, load_models: ModelSource) -> None:
         self._settings = settings
         self._load_models = load_models
@@ -80,6 +85,8 @@ class Database:
         self._pid = os.getpid()
         self._bound: Runner | None = None
         self._make_query: type[BaseQuery[Any]] | None = None
+        self._are_models_known = False
+        self._watch = Watch(settings, self._known_models)
         self._joined: ContextVar[_Joined | None] = ContextVar(f"db_plugins_{settings.name}", default=None)
 
     # -- what it is ------------------------------------------------------------------------------------------------
@@ -130,18 +137,24 @@ class Database:
         Yields a Database bound to the transaction; on it, ``transaction()`` is a savepoint. Raises
         UnsupportedOperationError where the engine or the server has no transactions.
         """
+        with self._begun(isolation, read_only=read_only) as bound, self._join(bound._bound):
+            yield bound
+
+    @contextmanager
+    def _begun(self, isolation: str, *, read_only: bool) -> Iterator[Self]:
+        """A Database bound to a transaction, which nobody joins yet."""
         if isolation not in ("snapshot", "serializable"):
             raise UnsupportedOperationError(
                 f"there is no isolation {isolation!r}",
                 hint="leave it out (one snapshot), or use 'serializable'",
             )
         with self._runner().transaction(isolation, read_only=read_only) as runner:
-            bound = Database(self._settings, self._load_models)
+            bound = type(self)(self._settings, self._load_models)
             bound._root = self._root_runner()
             bound._bound = runner
             bound._joined = self._joined
-            with self._join(_Joined.here(runner)):
-                yield bound
+            bound._watch = self._watch
+            yield bound
 
     @contextmanager
     def session(self, *, commit: bool = True) -> Iterator[Session]:
@@ -158,21 +171,25 @@ class Database:
 
         with (
             open_session(self._runner(), commit=commit) as (session, runner),
-            self._join(_Joined.here(runner, within=self._bound)),
+            self._join(runner, within=self._bound),
         ):
             yield session
 
     def run_transaction(self, fn: Callable[[Database], T], retries: int = 10) -> T:
         """``fn(tx)`` in a transaction, run again after errors that are ``retryable``, at most ``retries`` times."""
-        for attempt in range(retries + 1):
+        for attempt in count():
             try:
                 with self.transaction() as tx:
                     return fn(tx)
             except EngineError as error:
-                if not error.retryable or attempt == retries or self._bound is not None:
+                if not self._is_worth_a_retry(error, attempt, retries):
                     raise
-                time.sleep(random.random() * min(0.005 * 2**attempt, 0.2))
+                time.sleep(pause_after(attempt))
         raise AssertionError("unreachable")
+
+    def _is_worth_a_retry(self, error: EngineError, attempt: int, retries: int) -> bool:
+        """May a transaction be run again? One inside another is no whole."""
+        return error.retryable and attempt < retries and self._bound is None
 
     # -- tables and health -----------------------------------------------------------------------------------------
 
@@ -181,16 +198,20 @@ class Database:
         from .models import association_tables, own_tables
 
         models = self._models()
-        with self._runner().errors():
-            self._storage().create(own_tables(models), association_tables(models))
+        runner = self._runner()
+        with runner.errors():
+            storage = self._storage()
+            with runner.watched("create", None, f"create {_names(models)}"):
+                storage.create(own_tables(models), association_tables(models))
 
     def drop_all(self, force: bool = False) -> None:
         """Drop the models' own tables. Raises UnsupportedOperationError while one holds rows, unless ``force``."""
         from .models import association_tables, own_tables
 
         models = own_tables(self._models())
+        runner = self._runner()
         if not force:
-            with self._runner().errors():
+            with runner.errors(), runner.watched("inspect", None, "existing"):
                 there = self._storage().existing()
             filled = [m.name for m in models if m.store in there and self.query(m.cls).exists()]
             if filled:
@@ -198,8 +219,10 @@ class Database:
                     f"{', '.join(filled)} still hold rows in {self.name!r}",
                     hint="drop_all(force=True) drops them too",
                 )
-        with self._runner().errors():
-            self._storage().drop(models, association_tables(models))
+        with runner.errors():
+            storage = self._storage()
+            with runner.watched("drop", None, f"drop {_names(models)}"):
+                storage.drop(models, association_tables(models))
 
     def ping(self) -> Health:
         """Reach the server and look for the models. Makes nothing. Raises ServerUnreachableError and its kin."""
@@ -209,11 +232,12 @@ class Database:
         runner = self._runner()
         with runner.errors():
             storage = self._storage()
-            began = time.perf_counter()
-            version = storage.version()
-            latency = time.perf_counter() - began
-            there = storage.existing()
-            details = dict(storage.details())
+            with runner.watched("inspect", None, "ping"):
+                began = time.perf_counter()
+                version = storage.version()
+                latency = time.perf_counter() - began
+                there = storage.existing()
+                details = dict(storage.details())
         absent = tuple(m.name for m in models if m.store not in there)
         return Health(
             ok=not absent,
@@ -223,6 +247,44 @@ class Database:
             missing=(*absent, *details.pop("missing", ())),
             **details,
         )
+
+    # -- watching --------------------------------------------------------------------------------------------------
+
+    def on_statement(self, listener: Callable[[StatementEvent], object]) -> Callable[[], None]:
+        """Call ``listener`` with a StatementEvent for each statement, also inside transactions, sessions and streams.
+
+        What is returned stops it when it is called. The listener runs where the statement ran, right after its call; what
+        it raises is logged and stops nothing, and of its own statements nobody is told. ``seconds`` are seconds, and
+        ``statement`` never holds values.
+
+            stop = db.on_statement(lambda event: print(event.operation, event.model, event.rows))
+        """
+        stop = self._watch.listen(listener)
+        for connection in self._connections():
+            self._tell_who_watches(connection)
+        return stop
+
+    def _connections(self) -> Sequence[Connection | None]:
+        """Those that are open."""
+        return (self._connection,)
+
+    def _tell_who_watches(self, connection: Connection | None) -> None:
+        if connection is None or self._pid != os.getpid():
+            return
+        from .engine import SupportsWatching
+
+        if isinstance(connection, SupportsWatching):
+            connection.watch(self._watch)
+
+    def _known_models(self) -> list[ModelInfo]:
+        """The models by which a statement's table is named."""
+        if not self._are_models_known:
+            self._are_models_known = True
+            with suppress(Exception):  # models that cannot be loaded are the next call's to report
+                self._models(required=False)
+        return [reader.model for reader in list(self._root_runner()._readers.values())]
+
+    # -- its end ---------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Give the connections back. The Database may be used again: it connects anew."""
@@ -247,19 +309,23 @@ class Database:
         if self._bound is not None:
             is_session = joined is not None and joined.within is self._bound and joined.is_here()
             return joined.runner if is_session else self._bound  # type: ignore[union-attr]
-        if joined is None or joined.thread != threading.get_ident() or joined.runner.block.ended:  # type: ignore[union-attr]
+        if joined is None or joined.runner.block.ended:  # type: ignore[union-attr]
             return self._root_runner()
-        if joined.task is not _current_task():
+        thread, task = here()
+        if joined.thread != thread:
+            return self._root_runner()
+        if joined.task is not task:
             raise UnsupportedOperationError(
                 f"a task started inside a transaction of {self.name!r} uses db",
-                hint="hand it tx: `with db.transaction() as tx`",
+                hint=f"hand it tx: `{self._with} db.transaction() as tx`",
             )
         return joined.runner
 
     @contextmanager
-    def _join(self, joined: _Joined) -> Iterator[None]:
-        """Let calls on this Database join for the length of a block."""
-        token = self._joined.set(joined)
+    def _join(self, runner: Runner | None, within: Runner | None = None) -> Iterator[None]:
+        """Let calls on this Database join the runner's transaction for the length of a block."""
+        assert runner is not None
+        token = self._joined.set(_Joined(runner, *here(), within))
         try:
             yield
         finally:
@@ -276,7 +342,7 @@ class Database:
                     from .runner import Runner
 
                     engine_class = load_engine(self._settings.plugin).choose(self._settings)
-                    self._root = Runner(engine_class(self._settings), self._connected)
+                    self._root = Runner(engine_class(self._settings), self._connected, watch=self._watch)
         return self._root
 
     def _connected(self) -> Connection:
@@ -287,8 +353,13 @@ class Database:
                 _inherited.append(self._connection)
                 self._connection, self._pid = None, os.getpid()
             if self._connection is None:
-                self._connection = self._engine.connect(self._settings)
+                self._connection = self._open()
+                self._tell_who_watches(self._connection)
             return self._connection
+
+    def _open(self) -> Connection:
+        """A new connection, with a pool of its own."""
+        return self._engine.connect(self._settings)
 
     def _storage(self) -> Any:
         from .engine import SupportsStorage
@@ -324,21 +395,10 @@ class _Joined:
         self.task = task
         self.within = within
 
-    @classmethod
-    def here(cls, runner: Runner, within: Runner | None = None) -> _Joined:
-        return cls(runner, threading.get_ident(), _current_task(), within)
-
     def is_here(self) -> bool:
         """Is this its thread and task, and has it not ended?"""
-        here = self.thread == threading.get_ident() and self.task is _current_task()
-        return here and not self.runner.block.ended  # type: ignore[union-attr]
+        return here() == (self.thread, self.task) and not self.runner.block.ended  # type: ignore[union-attr]
 
 
-def _current_task() -> Any:
-    asyncio = sys.modules.get("asyncio")
-    if asyncio is None:  # nobody imported it, so no task runs
-        return None
-    try:
-        return asyncio.current_task()
-    except RuntimeError:
-        return None
+def _names(models: Sequence[ModelInfo]) -> str:
+    return ", ".join(info.name for info in models)

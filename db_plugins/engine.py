@@ -2,8 +2,9 @@
 
     Engine      pure: QuerySpec → Compiled, driver exception → our error. Does no I/O.
     Connection  short: runs what was compiled. Shared by threads, any pool inside.
-    roles       powers with methods, asked with isinstance: SupportsStorage, SupportsTransactions,
-                SupportsAggregation, SupportsSessions, SupportsVectors, SupportsDatabases, SupportsMigrations
+    roles       powers with methods, asked with isinstance: SupportsStorage, SupportsTransactions, SupportsAggregation,
+                SupportsSessions, SupportsVectors, SupportsMigrations of a Connection; SupportsAsync, SupportsDatabases
+                of an Engine
     Capability  powers that only change what is legal
 
 A first engine is a copy of ``db_plugins/testing/memory.py``. Every verb of the query is written once in the core over
@@ -19,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from .aggregates import Aggregation, Groups
+from .awaiting import wait
 from .config import Settings
 from .errors import DbPluginsError, UnsupportedError, UnsupportedFilterError
 from .evaluation import evaluate
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .models import Field, Limits, ModelInfo
+    from .watching import Watch
 
 __all__ = [
     "Aggregation",
@@ -46,14 +49,17 @@ __all__ = [
     "SessionConnection",
     "Settings",
     "SupportsAggregation",
+    "SupportsAsync",
     "SupportsDatabases",
     "SupportsMigrations",
     "SupportsSessions",
     "SupportsStorage",
     "SupportsTransactions",
     "SupportsVectors",
+    "SupportsWatching",
     "TransactionConnection",
     "evaluate",
+    "wait",
 ]
 
 
@@ -320,6 +326,20 @@ class Connection(ABC):
         return None
 
 
+class SupportsAsync(ABC):
+    """A role of Engine: its driver can be awaited. Claims NATIVE_ASYNC; without it worker threads do the calls."""
+
+    @abstractmethod
+    def connect_async(self, settings: Settings) -> Connection:
+        """As ``connect``, for one event loop: called on it, once for each AsyncDatabase, process and loop.
+
+        All methods of the Connection are the synchronous ones, and run where ``wait(awaitable)`` gives what the awaitable
+        gives while the loop goes on: ``rows = wait(connection.fetch(text))``. Nothing in them may block. A cancellation
+        of the task is raised out of ``wait``, as a CancelledError; what it leaves of the driver's connection must not
+        come back to its pool unless it can be used. No lock may be held while waiting.
+        """
+
+
 class SupportsStorage(ABC):
     """A role of Connection: makes and drops what models need."""
 
@@ -443,4 +463,19 @@ class SupportsSessions(ABC):
         commits nothing and is undone alone. Its user may commit and roll back, and go on with another transaction.
 
         ``failed`` must be called with the exception of a flush or statement of the Session that the database refused.
+        """
+
+
+class SupportsWatching(ABC):
+    """A role of Connection: tells of statements that belong to no call of the core, as those of a Session.
+
+    No engine needs it to be watched. The core tells of each call by itself, in its own words; an engine that knows more
+    says it inside the call, by ``db_plugins.watching.sending`` or ``say``.
+    """
+
+    @abstractmethod
+    def watch(self, watch: Watch) -> None:
+        """Called before any other call, and again when somebody begins to listen.
+
+        Hand such statements to ``watch.report``, unless ``watch.is_idle``.
         """

@@ -5,14 +5,11 @@ The one place where a driver's exception becomes ours, and where a residual cond
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
-from itertools import count, islice
+from itertools import islice
 from typing import Any, TypeVar
 
-from .blocks import Block, driver_errors
+from .blocks import Block
 from .deleting import delete_together
 from .engine import (
     BulkResult,
@@ -21,10 +18,8 @@ from .engine import (
     Conflict,
     Connection,
     Engine,
-    SupportsTransactions,
-    TransactionConnection,
 )
-from .errors import ConflictError, EngineError, UnsupportedOperationError
+from .errors import EngineError, UnsupportedOperationError
 from .evaluation import evaluate, sort_rows
 from .expressions import Reader
 from .foreign_keys import (
@@ -42,20 +37,20 @@ from .models import Field, ModelInfo, describe
 from .models.objects import make_builder
 from .nodes import Column, Compare, Node, Operand, Value, all_of
 from .spec import QuerySpec
+from .transacting import Transacting
+from .watching import Call, Watch
+from .wording import words_of_insert, words_of_query, words_of_update, words_of_updates
 
 __all__ = ["Runner", "key_equals", "refuse_groups"]
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
 
-#: How long a write outside of transactions is tried again because others write the same rows.
-PATIENCE_SECONDS = 20.0
-
 #: Rows in one list of a residual read, and keys in one statement of a residual write.
 RESIDUAL_BATCH = 500
 
 
-class Runner:
+class Runner(Transacting):
     """Runs specs on one connection. ``connect`` gives the connection at the moment of use, so it may be lazy."""
 
     def __init__(
@@ -65,40 +60,22 @@ class Runner:
         *,
         shared: Runner | None = None,
         block: Block | None = None,
+        watch: Watch | None = None,
     ) -> None:
-        self.engine = engine
-        self.block = block
-        self._connect = connect
+        super().__init__(engine, connect, block, shared.watch if shared else watch or Watch())
         self._writes: bool = shared._writes if shared else Capability.WRITE in engine.capabilities
         self._readers: dict[type, Reader] = shared._readers if shared else {}
         self._builders: dict[Any, Callable[[Sequence[Row]], list[Any]]] = shared._builders if shared else {}
 
-    @property
-    def connection(self) -> Connection:
-        """The connection, made now if it is not there yet."""
-        if self.block is not None:
-            self.block.check()
-        return self._connect()
+    def _on(self, connect: Callable[[], Connection], block: Block | None = None) -> Runner:
+        return Runner(self.engine, connect, shared=self, block=block)
 
-    def aside(self) -> Runner:
-        """A runner on the same connection that heeds no earlier error: to look what went wrong."""
-        return Runner(self.engine, self._connect, shared=self)
+    def watched_query(self, operation: str, spec: QuerySpec) -> Call:
+        """``watched``, for what a spec says all of."""
+        return self.watched(operation, spec.model, lambda: words_of_query(operation, spec))
 
-    @contextmanager
-    def errors(self, look: Look | None = None) -> Iterator[None]:
-        """``driver_errors`` of this engine; inside a transaction the first of them ends it.
-
-        ``look`` finds out which foreign key is broken, where the server does not say so.
-        """
-        try:
-            with driver_errors(self.engine):
-                yield
-        except EngineError as error:
-            error.engine = error.engine or self.engine.name
-            name_reference(self, error, look)
-            if self.block is not None and self.block.error is None:
-                self.block.error = error
-            raise
+    def _name_reference(self, error: EngineError, look: Look | None) -> None:
+        name_reference(self, error, look)
 
     def reader(self, model: type) -> Reader:
         """The model's Reader; the first call checks that this engine can hold the model."""
@@ -136,13 +113,23 @@ class Runner:
         if query is None or not query.is_whole:
             return [row for part in self.fetch(spec) for row in part]
         try:
-            return self.connection.rows(query)
+            connection = self.connection
+            if self.watch.is_idle:
+                return connection.rows(query)
+            with self.watched_query("select", spec) as call:
+                found = connection.rows(query)
+                call.rows = len(found)
+            return found
         except Exception:
             with self.errors():
                 raise
 
-    def fetch(self, spec: QuerySpec, batch: int | None = None) -> Generator[list[Row], None, None]:
-        """The rows of a spec, in lists; of ``batch`` rows, and in constant memory, if that is given."""
+    def fetch(
+        self, spec: QuerySpec, batch: int | None = None, operation: str = "select"
+    ) -> Generator[list[Row], None, None]:
+        """The rows of a spec, in lists; of ``batch`` rows, and in constant memory, if that is given.
+
+        ``operation`` is what they are read for, in the words of ``watching``."""
         refuse_groups(spec)
         if spec.limit == 0:
             return
@@ -153,15 +140,19 @@ class Runner:
             return
         with self.errors():
             if query.is_whole:
-                yield from self.connection.fetch(query, batch)
+                yield from self._read(query, batch, operation)
             else:
-                yield from self._finish(spec, batch)
+                yield from self._finish(spec, batch, operation)
 
-    def _finish(self, spec: QuerySpec, batch: int | None) -> Iterator[list[Row]]:
+    def _read(self, query: Compiled, batch: int | None, operation: str) -> Iterator[list[Row]]:
+        connection = self.connection
+        return self.watched_query(operation, query.spec).each(lambda: connection.fetch(query, batch))
+
+    def _finish(self, spec: QuerySpec, batch: int | None, operation: str) -> Iterator[list[Row]]:
         """Filter, sort and cut in the core what the engine could not."""
         # The engine reads every column, for the residual may be about any of them, and no window.
         query = self.engine.compile(spec.but(columns=spec.model.fields, limit=None, offset=0))
-        rows: Iterable[dict[str, Any]] = self._matching(query, batch or RESIDUAL_BATCH)
+        rows: Iterable[dict[str, Any]] = self._matching(query, batch or RESIDUAL_BATCH, operation)
         if not query.sorted:
             rows = sort_rows(list(rows), spec.order, dict.__getitem__)
         stop = None if spec.limit is None else spec.offset + spec.limit
@@ -170,9 +161,9 @@ class Runner:
         while part := list(islice(window, batch or RESIDUAL_BATCH)):
             yield [tuple([row[name] for name in names]) for row in part]
 
-    def _matching(self, query: Compiled, batch: int) -> Iterator[dict[str, Any]]:
+    def _matching(self, query: Compiled, batch: int, operation: str) -> Iterator[dict[str, Any]]:
         names = [f.name for f in query.spec.columns]
-        for rows in self.connection.fetch(query, batch):
+        for rows in self._read(query, batch, operation):
             for values in rows:
                 row = dict(zip(names, values, strict=True))
                 if query.residual is None or evaluate(query.residual, row):
@@ -185,9 +176,12 @@ class Runner:
             return 0
         query = self.compiled(spec)
         if query is None or not query.is_whole:
-            return sum(len(rows) for rows in self.fetch(spec.but(columns=spec.model.key)))
+            return sum(len(rows) for rows in self.fetch(spec.but(columns=spec.model.key), operation="count"))
         with self.errors():
-            return self.connection.count(query)
+            connection = self.connection
+            with self.watched_query("count", spec) as call:
+                call.rows = 1
+                return connection.count(query)
 
     def explain(self, spec: QuerySpec) -> str:
         """The statement as text; of a spec whose models the core brings together, that for the query's own model."""
@@ -211,7 +205,12 @@ class Runner:
         self.need_write()
         try:
             check_parents(self, info, given, rows)
-            return self.connection.insert(info, given, rows, conflict, returning)
+            connection = self.connection
+            operation = "upsert" if conflict is not None and conflict.action == "update" else "insert"
+            with self.watched(operation, info, lambda: words_of_insert(info, given, conflict)) as call:
+                result = connection.insert(info, given, rows, conflict, returning)
+                call.rows = result.inserted + result.updated
+            return result
         except Exception:
             with self.errors(lambda aside: find_orphan(aside, info, given, rows)):
                 raise
@@ -223,7 +222,12 @@ class Runner:
         self.need_write()
         try:
             check_parents(self, info, given, (row,))
-            return self.connection.insert_one(info, given, row, returning)
+            connection = self.connection
+            if self.watch.is_idle:
+                return connection.insert_one(info, given, row, returning)
+            with self.watched("insert", info, lambda: words_of_insert(info, given)) as call:
+                call.rows = 1
+                return connection.insert_one(info, given, row, returning)
         except Exception:
             with self.errors(lambda aside: find_orphan(aside, info, given, (row,))):
                 raise
@@ -238,14 +242,27 @@ class Runner:
             return None
         with self.errors(lambda aside: find_orphan(aside, info, given, rows)):
             check_parents(self, info, given, rows)
-            return self.connection.update_each(info, key, columns, rows)
+            connection = self.connection
+            with self.watched("update", info, lambda: words_of_updates(info, key, columns)) as call:
+                call.rows = found = connection.update_each(info, key, columns, rows)
+                if found is None:
+                    call.forget()
+            return found
 
     def update(self, spec: QuerySpec, values: Mapping[Field, Operand]) -> int:
         """Set columns of the spec's rows; how many matched."""
         self.need_write()
         with self.errors(lambda aside: find_new_orphan(aside, spec, values)):
             check_new_parents(self, spec, values)
-            return self._write(spec, lambda connection, query: connection.update(query, values))
+
+            def write(connection: Connection, query: Compiled) -> int:
+                with self.watched(
+                    "update", query.spec.model, lambda: words_of_update(query.spec, values)
+                ) as call:
+                    call.rows = changed = connection.update(query, values)
+                return changed
+
+            return self._write(spec, write)
 
     def delete(self, spec: QuerySpec) -> int:
         """Delete the spec's rows, and what goes with them (``cascades``); how many of the spec's own."""
@@ -255,7 +272,13 @@ class Runner:
     def delete_alone(self, spec: QuerySpec) -> int:
         """Delete the spec's rows and nothing else; how many."""
         with self.errors(lambda aside: find_child(aside, spec)):
-            return self._write(spec, lambda connection, query: connection.delete(query))
+
+            def write(connection: Connection, query: Compiled) -> int:
+                with self.watched_query("delete", query.spec) as call:
+                    call.rows = deleted = connection.delete(query)
+                return deleted
+
+            return self._write(spec, write)
 
     def need_write(self) -> None:
         """Refuse to write on an engine that only reads."""
@@ -302,111 +325,6 @@ class Runner:
             if query.residual is None:
                 return query
         return self.engine.compile(spec.but(where=named, native=()))
-
-    def need_transactions(self) -> None:
-        """Refuse what must be all or nothing on an engine that cannot promise it."""
-        if Capability.TRANSACTIONS not in self.engine.capabilities:
-            raise UnsupportedOperationError(
-                f"{self.engine.name} has no transactions", hint="use an engine that claims TRANSACTIONS"
-            )
-
-    @contextmanager
-    def together(self) -> Iterator[Runner]:
-        """A runner for the batches of one write: all or nothing where the engine has transactions."""
-        claimed = self.engine.capabilities
-        if Capability.TRANSACTIONS not in claimed:
-            yield self
-        elif self.block is None or Capability.SAVEPOINTS in claimed:
-            inner = self._begin_batch()
-            # The savepoint undoes it; all the same the transaction has failed, as it has after a write of one statement.
-            with self.errors(), nullcontext(self) if inner is None else self._bound_to(inner) as runner:
-                yield runner
-        else:
-            # They join the transaction; without a savepoint, half of them can only be undone with all of it.
-            try:
-                yield self
-            except BaseException as exc:
-                if self.block.error is None:
-                    fact = f"a write of several batches was broken off by {type(exc).__name__}"
-                    self.block.error = (
-                        exc if isinstance(exc, EngineError) else EngineError(fact, engine=self.engine.name)
-                    )
-                raise
-
-    def as_one(self, work: Callable[[Runner], T]) -> T:
-        """What ``work`` gives, done by a runner of ``together()``; outside of transactions again while others hold its rows,
-        unless some of it stays stored."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        for attempt in count(1):
-            is_undone = True
-            try:
-                with self.together() as runner:
-                    is_undone = runner is not self
-                    return work(runner)
-            except ConflictError as error:
-                over = error.stored or time.monotonic() > deadline
-                if self.block is not None or not is_undone or over:
-                    raise
-            time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
-        raise AssertionError("unreachable")
-
-    @contextmanager
-    def transaction(self, isolation: str, *, read_only: bool = False) -> Iterator[Runner]:
-        """A runner bound to a transaction (inside one: to a savepoint); committed at the end, undone on any error."""
-        with self.errors():
-            inner = self._begin(isolation, read_only)
-        with self._bound_to(inner) as runner:
-            yield runner
-
-    @contextmanager
-    def _bound_to(self, inner: TransactionConnection) -> Iterator[Runner]:
-        block = Block()
-        try:
-            yield Runner(self.engine, lambda: inner, shared=self, block=block)
-            if block.error is not None:
-                # Caught inside the block: the database has given up the work, and so nothing is committed.
-                raise block.error
-        except BaseException:
-            with driver_errors(self.engine):
-                inner.rollback()
-            raise
-        else:
-            with self.errors():
-                inner.commit()
-        finally:
-            block.ended = True
-            inner.close()
-
-    def _begin_batch(self) -> TransactionConnection | None:
-        """A transaction for one write; ``None`` on a deployment without any (``ping().missing``), which writes by batch."""
-        with self.errors():
-            try:
-                return self._begin("batch", read_only=False)
-            except UnsupportedOperationError:
-                if self.block is not None:
-                    raise
-                return None
-
-    def _begin(self, isolation: str, read_only: bool) -> TransactionConnection:
-        connection = self.connection
-        claimed = self.engine.capabilities
-        if isinstance(connection, TransactionConnection):
-            if Capability.SAVEPOINTS not in claimed:
-                raise UnsupportedOperationError(
-                    f"{self.engine.name} has no savepoints: a transaction cannot be nested",
-                    hint="use the outer one",
-                )
-            return connection.savepoint()
-        if Capability.TRANSACTIONS not in claimed or not isinstance(connection, SupportsTransactions):
-            raise UnsupportedOperationError(
-                f"{self.engine.name} has no transactions", hint="use an engine that claims TRANSACTIONS"
-            )
-        if isolation == "serializable" and Capability.SERIALIZABLE not in claimed:
-            raise UnsupportedOperationError(
-                f"{self.engine.name} has no serializable transactions",
-                hint="leave isolation out: one snapshot",
-            )
-        return connection.begin(isolation, read_only=read_only)
 
 
 def refuse_groups(spec: QuerySpec) -> None:

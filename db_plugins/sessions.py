@@ -45,7 +45,8 @@ def open_session(runner: Runner, *, commit: bool) -> Iterator[tuple[Session, Run
             )
         block.error = block.error or error
 
-    inner = _begin(runner, failed)
+    with runner.watched("begin", None, "BEGIN"):
+        inner = _begin(runner, failed)
     _watch(inner.session, block)
     _check_values(inner.session, runner)
     try:
@@ -55,14 +56,16 @@ def open_session(runner: Runner, *, commit: bool) -> Iterator[tuple[Session, Run
                 if block.error is not None:
                     # Caught inside the block: the database has given up the work, and so nothing is committed.
                     raise block.error from block.error.orig
-                inner.commit()
+                inner.session.flush()  # by itself: what it refuses is no failure of the commit
+                with runner.watched("commit", None, "COMMIT"):
+                    inner.commit()
         except Exception as exc:
             ours = _error_of(engine, block, exc)
             if ours is None:
                 raise
             raise ours from (getattr(ours, "orig", None) or exc)
     except BaseException:
-        with driver_errors(engine):
+        with driver_errors(engine), runner.watched("rollback", None, "ROLLBACK"):
             inner.rollback()
         raise
     finally:

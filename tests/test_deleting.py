@@ -258,7 +258,7 @@ def test_a_conflict_that_does_not_end_is_raised(monkeypatch: pytest.MonkeyPatch)
         raise ConflictError("again")
 
     monkeypatch.setattr(_Deletion, "run", run)
-    monkeypatch.setattr("db_plugins.runner.PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr("db_plugins.transacting.PATIENCE_SECONDS", 0.1)
     with db_plugins.connect({"ENGINE": "memory"}, models=[Shop, Good]) as db:
         with pytest.raises(ConflictError):
             db.query(Shop).filter(city="a").delete()

@@ -21,7 +21,9 @@ Row = dict[str, Any]
 
 @click.command("plugins", cls=Command)
 @click.option(
-    "--load", is_flag=True, help="Import each one; show what it can do, or why it cannot be loaded."
+    "--load",
+    is_flag=True,
+    help="Import each one; show what it can do, whether it can be awaited, or why it cannot be loaded.",
 )
 @click.pass_obj
 def command(run: Run, load: bool) -> None:
@@ -41,7 +43,7 @@ def command(run: Run, load: bool) -> None:
             run.document["error"] = f"cannot be loaded: {', '.join(dict.fromkeys(bad))}"
     run.document["plugins"] = rows
     for line in _table(
-        rows, ["name", "module", "distribution", "version", *(["capabilities"] if load else [])]
+        rows, ["name", "module", "distribution", "version", *(["async", "capabilities"] if load else [])]
     ):
         run.say(line)
 
@@ -62,7 +64,9 @@ def _row(entry: PluginEntry, entries: Sequence[PluginEntry]) -> Row:
 
 
 def _loaded(name: str) -> Row:
-    """Its capabilities, as the engine of that name has them, or the error."""
+    """Its capabilities, as the engine of that name has them, and how ``connect_async`` uses it; or the error."""
+    from ..engine import SupportsAsync
+
     try:
         plugin = load_engine(name)
         engine = plugin.choose(plugin.settings_class(name=name, plugin=name, engine=name.lower()))
@@ -71,7 +75,8 @@ def _loaded(name: str) -> Row:
         return {"error": failure.fact, "hint": failure.hint}
     except Exception as error:
         return {"error": failure_of(error).fact, "hint": None}
-    return {"capabilities": sorted(engine.capabilities)}
+    way = "awaited" if issubclass(engine, SupportsAsync) else "worker threads"
+    return {"async": way, "capabilities": sorted(engine.capabilities)}
 
 
 def _table(rows: Sequence[Row], columns: Sequence[str]) -> Iterable[str]:

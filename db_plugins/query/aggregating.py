@@ -268,12 +268,18 @@ def _ask(runner: Runner, spec: QuerySpec, wanted: Aggregation) -> Groups | None:
     with runner.errors():
         connection = runner.connection
         if query.residual is None and isinstance(connection, SupportsAggregation):
-            return connection.aggregate(query, wanted)
+            with runner.watched_query("aggregate", spec) as call:
+                groups = connection.aggregate(query, wanted)
+                if groups is None:
+                    call.forget()
+                else:
+                    call.rows = len(groups.rows)
+            return groups
     return None
 
 
 def _rows(runner: Runner, spec: QuerySpec) -> Iterable[Mapping[str, Any]]:
     names = [field.path for field in spec.columns]
-    for batch in runner.fetch(spec, ROWS_AT_ONCE):
+    for batch in runner.fetch(spec, ROWS_AT_ONCE, operation="aggregate"):
         for row in batch:
             yield dict(zip(names, row, strict=True))

@@ -140,7 +140,13 @@ def _ask(
     with runner.errors():
         connection = runner.connection
         if compiled.residual is None and isinstance(connection, SupportsVectors):
-            return connection.nearest(compiled, field, target, k, metric)
+            with runner.watched_query("nearest", spec) as call:
+                found = connection.nearest(compiled, field, target, k, metric)
+                if found is None:
+                    call.forget()
+                else:
+                    call.rows = len(found)
+            return found
     return None
 
 
@@ -150,7 +156,9 @@ def _search(query: ReadingVerbs[Any], spec: QuerySpec, field: Field, measure: Me
     size = len(info.key)
 
     def measured() -> Iterator[tuple[float, Row, Row]]:
-        for rows in query._runner.fetch(spec.but(columns=(*info.key, field)), ROWS_AT_ONCE):
+        for rows in query._runner.fetch(
+            spec.but(columns=(*info.key, field)), ROWS_AT_ONCE, operation="nearest"
+        ):
             for row in rows:
                 if (distance := measure(row[-1])) is not None:
                     yield distance, _sortable(row[:size]), row[:size]

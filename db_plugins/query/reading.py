@@ -116,16 +116,17 @@ class ReadingVerbs(BuildingVerbs[M]):
 
             for star in db.query(Star).stream(): ...
         """
+        return _each(self._parts(columns, batch_size))
+
+    def _parts(self, columns: Sequence[Any], batch_size: int) -> Generator[list[Any], None, None]:
+        """What ``stream`` gives, in lists."""
         check_whole("batch_size", batch_size, 1, MAX_BATCH)
         runner, order = self._runner, self._window_order()
         if not columns:
-            return _each(runner, runner.fetch(self._spec.but(order=order), batch_size), self._build)
+            return _made(runner, runner.fetch(self._spec.but(order=order), batch_size), self._build)
         names, fields = self._chosen(columns)
-        return _each(
-            runner,
-            runner.fetch(self._spec.but(columns=fields, order=order), batch_size),
-            make_dict_maker(names),
-        )
+        rows = runner.fetch(self._spec.but(columns=fields, order=order), batch_size)
+        return _made(runner, rows, make_dict_maker(names))
 
     def to_arrow(self, *columns: Any) -> pa.Table:
         """A ``pyarrow.Table`` of these columns (or names), else of all, in the query's order.
@@ -264,13 +265,20 @@ class ReadingVerbs(BuildingVerbs[M]):
         return tuple(getattr(instance, f.name) for f in self._info.key)
 
 
-def _each(
+def _each(parts: Generator[list[Any], None, None]) -> Generator[Any, None, None]:
+    """What is in the parts, one by one."""
+    with closing(parts):
+        for part in parts:
+            yield from part
+
+
+def _made(
     runner: Runner, batches: Generator[list[Row], None, None], make: Callable[[list[Row]], list[Any]]
-) -> Generator[Any, None, None]:
-    """What ``make`` makes of the rows, one by one; the connection is given back however this ends."""
+) -> Generator[list[Any], None, None]:
+    """What ``make`` makes of the rows; the connection is given back however this ends."""
     with closing(batches):
         for rows in batches:
-            yield from make(rows)
+            yield make(rows)
             if runner.block is not None:
                 runner.block.check()  # the transaction that it reads in may have ended meanwhile
 
