@@ -13,6 +13,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import db_plugins
 from db_plugins import Database, errors
+from db_plugins.testing.kit.faces import connect_driven
 from servers.proxy import Proxy
 
 
@@ -65,16 +66,17 @@ class Line:
         return {c.name: c.n for c in self.direct.query(Count).all()}
 
 
-@pytest.fixture(params=["postgresql", "mariadb", "mongodb"])
+@pytest.fixture(params=["postgresql", "mariadb", "mariadb-async", "mongodb"])
 def line(request: pytest.FixtureRequest, shared_server: Any) -> Iterator[Line]:
-    kind = request.param
+    kind, _, face = request.param.partition("-")
+    connect = connect_driven if face == "async" else db_plugins.connect
     server = shared_server(kind)
     name, _url = server.new_database()
     entry = {**server.entry(name), **OPTIONS.get(kind, {})}
     with (
         Proxy(server.port, server.host) as proxy,
         db_plugins.connect(entry, models=[Count]) as direct,
-        db_plugins.connect({**entry, "PORT": proxy.port}, models=[Count]) as db,
+        connect({**entry, "PORT": proxy.port}, models=[Count]) as db,
     ):
         direct.create_all()
         direct.query(Count).insert({"name": "a"})

@@ -6,135 +6,83 @@ Whatever needs more than one statement opens a transaction of its own.
 
 from __future__ import annotations
 
-import json
-import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
+from db_plugins.awaiting import pause_after, sleep
 from db_plugins.engine import (
+    Aggregation,
     Compiled,
+    Groups,
     SupportsSessions,
     SupportsStorage,
     SupportsTransactions,
+    SupportsWatching,
 )
-from db_plugins.errors import ConfigError, ConflictError
+from db_plugins.errors import ConflictError
+from db_plugins.models import Field
 from db_plugins.spec import QuerySpec
+from db_plugins.watching import Watch
 
+from .abandoned import thrown_away
 from .compiler import Words
-from .errors import Context, note, noted
-from .migrations.ddl import teach_ddl
+from .errors import Context, is_stale_plan, note, noted
 from .migrations.role import MigratingVerbs
+from .pools import checked_out, make_pool
 from .prepared import Preparations, Statement
 from .reads import AtHand, run, wrapped
 from .streaming import Stream
 from .transactions import SQLTransaction
-from .types import runtime_types
 from .verbs import Row, T, Verbs
+from .watching import watched
 from .writes import Desk
 
 if TYPE_CHECKING:
     from .engine import SQLEngine
     from .sessions import SQLSession
 
-__all__ = ["SQLConnection", "checked_out", "make_pool"]
+__all__ = ["SQLConnection"]
 
 #: How long a call of its own is sent again while other transactions hold its rows.
 PATIENCE_SECONDS = 60.0
 
 
-def make_pool(engine: SQLEngine, *, poolclass: type[sa.Pool] | None = None) -> sa.Engine:
-    """The SQLAlchemy Engine: in autocommit, values hidden from every message, types that lose nothing.
-
-    Pooled as the settings say, unless ``poolclass`` is given.
-    """
-    url = engine.url
-    try:
-        pool = sa.create_engine(
-            url,
-            isolation_level="AUTOCOMMIT",
-            hide_parameters=True,
-            json_serializer=_to_json,
-            echo=bool(engine.settings.echo),
-            connect_args=engine.connect_arguments(),
-            **(engine.engine_arguments() if poolclass is None else {"poolclass": poolclass}),
-        )
-    except ModuleNotFoundError as exc:
-        raise ConfigError(
-            f"the driver of {engine.name} is not installed: no module {exc.name!r}",
-            hint=f'pip install "db-plugins-sql[{engine.extra}]"'
-            if engine.extra
-            else f"pip install {exc.name}",
-        ) from exc
-    except sa_exc.NoSuchModuleError as exc:
-        raise ConfigError(
-            f"ENGINE {url.drivername!r} of {engine.settings.name!r} is no dialect that SQLAlchemy knows",
-            hint="install the package that brings the dialect, or correct the name",
-        ) from exc
-    except (sa_exc.ArgumentError, TypeError) as exc:
-        raise ConfigError(f"the entry {engine.settings.name!r} cannot be used: {exc}") from exc
-    teach_ddl(pool.dialect)
-    sa.event.listen(pool, "connect", _prepare(engine, pool.dialect))
-    return pool
-
-
-def _to_json(value: Any) -> str:
-    # Characters as they are: not every server reads pairs of \\u escapes as one.
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def _prepare(engine: SQLEngine, dialect: sa.Dialect) -> Callable[[Any, Any], None]:
-    standard = None
-
-    def prepare(dbapi_connection: Any, _record: Any) -> None:
-        # After the first connection, for MariaDB's dialect chooses its types when it has seen the server.
-        nonlocal standard
-        if standard is None:
-            standard = dialect.colspecs
-            dialect.colspecs = runtime_types(dialect)
-        cursor = dbapi_connection.cursor()
-        try:
-            engine.on_connect(cursor)
-        finally:
-            cursor.close()
-
-    return prepare
-
-
-def checked_out(engine: SQLEngine, pool: sa.Engine) -> sa.Connection:
-    """A connection; an error to make one carries why."""
-    try:
-        return pool.connect()
-    except sa_exc.DBAPIError as exc:
-        note(exc, Context(failure=engine.failure_of(exc.orig or exc)))
-        raise
-
-
-class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions, SupportsSessions):
+class SQLConnection(
+    Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions, SupportsSessions, SupportsWatching
+):
     """A pool; each call takes a connection of it, and a read the one that is at hand."""
 
     def __init__(self, engine: SQLEngine) -> None:
         self.engine = engine
         self.pool = make_pool(engine)
+        self._watch = Watch()
+        self._lent = watched(engine, self.pool, lambda: self._watch)
         self.at_hand = AtHand(engine, self.pool, self._checked_out)
 
     def _read(self, statement: Statement) -> Sequence[Row]:
         at_hand = self.at_hand
         if not at_hand.preparations.is_possible:
-            return super()._read(statement)
+            return self._read_plainly(statement)
         lease = at_hand.take()
         try:
             prepared, values = at_hand.preparations.of(statement, lease.driver)
             if prepared is not None:
-                found = run(self.pool.dialect, lease.driver, prepared, values, lease)
+                found = run(self.engine, self.pool.dialect, lease.driver, prepared, values, lease)
         except sa_exc.StatementError as exc:
             if getattr(exc, "connection_invalidated", False):
                 lease.fail(exc)
-                return super()._read(statement)  # a read can be sent again, over a connection that was pinged
+                if is_stale_plan(exc):
+                    self._forget()
+                    return self._read(statement)  # each time on another connection, at last on a new one
+                return self._read_plainly(
+                    statement
+                )  # a read can be sent again, over a connection that was pinged
             at_hand.give(lease)
             note(exc, Context(statement.spec.model))
             raise
@@ -142,7 +90,28 @@ class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions
             lease.fail(exc)
             raise
         at_hand.give(lease)
-        return super()._read(statement) if prepared is None else prepared.rows(found)
+        return self._read_plainly(statement) if prepared is None else prepared.rows(found)
+
+    def _read_plainly(self, statement: Statement) -> Sequence[Row]:
+        return self._renewed(lambda: super(SQLConnection, self)._read(statement))
+
+    def aggregate(self, query: Compiled, wanted: Aggregation) -> Groups | None:
+        return self._renewed(lambda: super(SQLConnection, self).aggregate(query, wanted))
+
+    def nearest(
+        self, query: Compiled, column: Field, vector: Sequence[float], k: int, metric: str
+    ) -> list[Row] | None:
+        return self._renewed(lambda: super(SQLConnection, self).nearest(query, column, vector, k, metric))
+
+    @staticmethod
+    def _renewed(read: Callable[[], T]) -> T:
+        """What it reads; once more if a table was altered under a kept statement, which is given up then."""
+        try:
+            return read()
+        except sa_exc.DBAPIError as exc:
+            if not is_stale_plan(exc):
+                raise
+        return read()
 
     @contextmanager
     def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
@@ -155,17 +124,35 @@ class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions
             finally:
                 transaction.close()
             return
-        with self._connected() as connection, noted(context):
+        with self._connected() as connection, noted(context), thrown_away(connection):
             yield connection
 
     def _stream(self, query: Compiled, batch: int, context: Context) -> Iterator[list[Row]]:
-        with self._connected() as connection, noted(context):
+        has_begun = False
+        try:
+            with closing(self._streamed(query, batch, context)) as parts:
+                for rows in parts:
+                    has_begun = True
+                    yield rows
+        except sa_exc.DBAPIError as exc:
+            if has_begun or not is_stale_plan(exc):
+                raise
+            yield from self._stream(query, batch, context)
+
+    def _streamed(self, query: Compiled, batch: int, context: Context) -> Generator[list[Row], None, None]:
+        with self._connected() as connection, noted(context), thrown_away(connection):
             if self.engine.cursors_need_transaction:
                 connection.execution_options(isolation_level="READ COMMITTED")
             with self._opened(connection, query.native, batch) as stream:
                 yield from stream
 
     def _opened(self, connection: sa.Connection, statement: Statement, batch: int) -> Stream:
+        stream = self._begun(connection, statement, batch)
+        if not self.engine.reads_ahead:
+            return stream
+        return stream.paced(partial(self.engine.read_on, connection.connection.dbapi_connection))
+
+    def _begun(self, connection: sa.Connection, statement: Statement, batch: int) -> Stream:
         preparations = self.at_hand.preparations
         if preparations.is_possible:
             driver = connection.connection.dbapi_connection
@@ -189,7 +176,7 @@ class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions
                 if not isinstance(ours, ConflictError) or time.monotonic() > deadline:
                     raise
             attempt += 1
-            time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
+            sleep(pause_after(attempt))
 
     def _write_at_hand(self, context: Context, work: Callable[[Desk], T]) -> T:
         """One statement, over the connection that is at hand."""
@@ -234,7 +221,8 @@ class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions
         return self.at_hand.from_pool()
 
     def _checked_out(self) -> sa.Connection:
-        return checked_out(self.engine, self.pool)
+        # SQLAlchemy takes 8 µs, a tenth of a small statement's time, for listeners, also for those that do nothing.
+        return checked_out(self.engine, self.pool if self._watch.is_idle else self._lent)
 
     def _as_connection(self) -> SQLConnection:
         return self
@@ -257,7 +245,9 @@ class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions
             connection.invalidate(exc)
             connection.close()
             raise failed from exc
-        except BaseException:
+        except BaseException as exc:
+            if not isinstance(exc, Exception):
+                connection.invalidate(exc)
             connection.close()
             raise
         return SQLTransaction(self, connection, connection.get_transaction())
@@ -267,14 +257,23 @@ class SQLConnection(Verbs, MigratingVerbs, SupportsStorage, SupportsTransactions
 
         return SQLSession(self, failed)
 
+    def watch(self, watch: Watch) -> None:
+        self._watch = watch
+        self.at_hand.renew()  # what is kept was made while nobody listened
+
     def close(self) -> None:
         self.at_hand.release()
         self.pool.dispose()
 
     @property
-    def native(self) -> sa.Engine:
+    def native(self) -> Any:
+        """The SQLAlchemy Engine, or the AsyncEngine."""
         self.at_hand.stop()
-        return self.pool
+        if not self.engine.awaits:
+            return self.pool
+        from sqlalchemy.ext.asyncio import AsyncEngine
+
+        return AsyncEngine(self.pool)
 
     def details(self) -> dict[str, Any]:
         pool = self.pool.pool

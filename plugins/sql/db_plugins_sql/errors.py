@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -32,10 +32,11 @@ from db_plugins.errors import (
     PoolTimeoutError,
     QueryTimeoutError,
     ServerUnreachableError,
+    UnsupportedOperationError,
 )
 
 from .naming import unique_name
-from .references import broken_reference
+from .references import broken_reference, told_by_postgresql
 
 if TYPE_CHECKING:
     from db_plugins.config import Settings
@@ -49,6 +50,7 @@ __all__ = [
     "Context",
     "attributes_of",
     "codes_of",
+    "is_stale_plan",
     "note",
     "noted",
 ]
@@ -161,11 +163,23 @@ WORDS: Mapping[Kind, tuple[str, str | None]] = {
 #: For ON DELETE RESTRICT SQLite has the code of a trigger: the message tells that it is a foreign key.
 _SQLITE_RESTRICT = "FOREIGN KEY constraint failed"
 #: SQLite has one code for every mistake in a statement: there the message is asked.
+#: SQLite has a file, and no server that could be reached; a code goes on with what is nearer (``_ISDIR``).
+_FILE_WORDS: Mapping[str, tuple[str, str]] = {
+    "SQLITE_NOTADB": ("{where} is no SQLite database", "check the path in the entry {entry!r}"),
+    "SQLITE_CANTOPEN": (
+        "{where} cannot be opened or made",
+        "check the path in the entry {entry!r}, and the right to write to its folder",
+    ),
+}
 _MISSING_TABLE = {"42P01", 1146}
 #: A server, a transaction or a file that takes no writes; SQLite has several names for it.
 _READ_ONLY = {"25006", 1290, 1792, 1836}
 #: A right on the database, a table, a column or of the whole server is missing. (1044, on connecting, is its own error.)
 _DENIED = {"42501", 1142, 1143, 1227}
+
+
+#: SQLAlchemy's words when a dialect has no name for a column's type.
+_UNKNOWN_TYPE = re.compile(r"\(in table '(.+?)', column '(.+?)'\): .* can't render element of type (\w+)")
 
 
 class Context:
@@ -210,8 +224,16 @@ def noted(context: Context) -> Iterator[None]:
 class Classifier:
     """Names a driver's exceptions for one database."""
 
-    def __init__(self, settings: Settings, engine: str, codes: Mapping[Any, Kind], where: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        engine: str,
+        codes: Mapping[Any, Kind],
+        where: str,
+        pool_arguments: Callable[[], Mapping[str, Any]],
+    ) -> None:
         self.settings = settings
+        self.pool_arguments = pool_arguments
         self.engine = engine
         self.codes = codes
         self.where = where
@@ -223,6 +245,12 @@ class Classifier:
             return self._pool_timeout(exc)
         if isinstance(exc, (sa_exc.NoSuchModuleError, sa_exc.ArgumentError)):
             return ConfigError(f"the entry {self.settings.name!r} is not usable: {exc}")
+        if isinstance(exc, sa_exc.CompileError) and (found := _UNKNOWN_TYPE.search(str(exc))):
+            table, column, kind = found.groups()
+            return UnsupportedOperationError(
+                f"{self.engine} has no type {kind}, which column {column!r} of table {table!r} asks for",
+                hint=f"use a type of every engine (sqlalchemy.JSON), or JSON().with_variant({kind}(), …)",
+            )
         context: Context = getattr(exc, "dbp_context", None) or Context()
         orig = exc.orig if isinstance(exc, sa_exc.StatementError) and exc.orig is not None else exc
         if isinstance(orig, (OverflowError, sa_exc.StatementError)) or (
@@ -236,7 +264,11 @@ class Classifier:
         kind = _lookup(self.codes, codes_of(orig))
         if kind is IntegrityError and str(orig) == _SQLITE_RESTRICT:
             kind = ForeignKeyError
+        if is_stale_plan(orig):
+            return ConflictError
         lost = getattr(exc, "connection_invalidated", False)
+        if kind is None and isinstance(orig, TimeoutError) and not lost:  # asyncpg's command_timeout
+            return QueryTimeoutError
         if lost and kind in (None, ConnectionLostError):
             kind = ConnectionLostError
         if kind is ConnectionLostError and (
@@ -255,10 +287,18 @@ class Classifier:
             )
         if kind is EngineError:
             return self._other(orig, context)
+        if is_stale_plan(orig):
+            return ConflictError(
+                f"a table was altered under a statement on {_model(context)}",
+                engine=self.engine,
+                orig=orig,
+                hint="nothing was done: run it again",
+            )
         if kind is ForeignKeyError and (reference := broken_reference(orig, context)) is not None:
             return reference(self.engine, orig)
         attributes = attributes_of(orig, context.model) if issubclass(kind, IntegrityError) else ()
-        fact, hint = WORDS[kind]
+        of_file = [name for name in _FILE_WORDS if any(str(code).startswith(name) for code in codes_of(orig))]
+        fact, hint = _FILE_WORDS[of_file[0]] if of_file else WORDS[kind]
         words = {
             "model": _model(context),
             "row": "row" if context.model is None else context.model.name,
@@ -308,11 +348,14 @@ class Classifier:
         )
 
     def _pool_timeout(self, exc: Exception) -> EngineError:
+        pool = self.pool_arguments()
+        size, overflow, seconds = pool["pool_size"], pool["max_overflow"], pool["pool_timeout"]
         return PoolTimeoutError(
-            f"no connection of the pool of {self.settings.name!r} became free in time",
+            f"no connection of the pool of {self.settings.name!r} became free in {seconds:g} s: all {size + overflow} "
+            f"(POOL_SIZE {size}, MAX_OVERFLOW {overflow}) are in use",
             engine=self.engine,
             orig=exc,
-            hint="raise POOL_SIZE or POOL_TIMEOUT, or keep transactions shorter",
+            hint="raise POOL_SIZE, MAX_OVERFLOW or POOL_TIMEOUT, or keep transactions, sessions and streams shorter",
         )
 
 
@@ -325,6 +368,14 @@ def codes_of(orig: BaseException) -> tuple[Any, ...]:
     first = orig.args[0] if orig.args else None
     named = [getattr(orig, name, None) for name in ("sqlite_errorname", "sqlstate", "pgcode")]
     return tuple(c for c in (first if isinstance(first, int) else None, *named) if c)
+
+
+def is_stale_plan(exc: BaseException) -> bool:
+    """Is it PostgreSQL's refusal of a kept statement whose tables were altered? Nothing was done; on a connection that
+    does not keep it, it can be sent again."""
+    told = told_by_postgresql(getattr(exc, "orig", None) or exc)
+    names = (getattr(told, name, None) for name in ("source_function", "server_source_function"))
+    return "RevalidateCachedQuery" in names
 
 
 def _lookup(codes: Mapping[Any, Kind], found: tuple[Any, ...]) -> Kind | None:
@@ -354,15 +405,16 @@ Found = tuple[tuple[str, ...], str | None]
 
 
 def _from_diagnostics(orig: BaseException) -> Found:
-    diag = getattr(orig, "diag", None)
-    if diag is None:
+    told = told_by_postgresql(orig)
+    if told is None:
         return (), None
-    if diag.column_name:
-        return (diag.column_name,), None
+    if told.column_name:
+        return (told.column_name,), None
     # The detail names columns for every constraint, also those without a name of the model's: Key (a, b)=(…).
-    match = re.search(r"\(([^()]+)\)=\(", diag.message_detail or "")
+    detail = told.message_detail if hasattr(told, "message_detail") else told.detail
+    match = re.search(r"\(([^()]+)\)=\(", detail or "")
     columns = tuple(c.strip().strip('"') for c in match[1].split(",")) if match else ()
-    return columns, diag.constraint_name
+    return columns, told.constraint_name
 
 
 def _from_sqlite(orig: BaseException) -> Found:

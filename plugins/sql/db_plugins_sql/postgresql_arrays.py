@@ -14,6 +14,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.types import UserDefinedType
 
+from .pools import own_connection
+from .postgresql_drivers import is_asyncpg
 from .postgresql_tables import Sent
 
 __all__ = ["Spelled", "dumper", "make_array", "teach_arrays", "unnested"]
@@ -42,14 +44,17 @@ def dumper(driver: Any, sent: Sent) -> Callable[[Any], Any]:
     """The function that gives the bytes of a value."""
     from psycopg.pq import Format
 
-    adapters = driver.adapters
+    own = own_connection(driver)
+    adapters = own.adapters
     kind = adapters.get_dumper_by_oid(adapters.types[sent.dumped].oid, Format.BINARY)
-    dump: Callable[[Any], Any] = kind(type(None), driver).dump
+    dump: Callable[[Any], Any] = kind(type(None), own).dump
     return dump
 
 
-def make_array(driver: Any, sent: Sent, values: Sequence[Any]) -> BinaryArray:
-    """The array of these values, of which some may be None."""
+def make_array(driver: Any, sent: Sent, values: Sequence[Any]) -> BinaryArray | Sequence[Any]:
+    """The array of these values, of which some may be None; for asyncpg, which makes its own, the list."""
+    if is_asyncpg(driver):
+        return values
     dump = dumper(driver, sent)
     has_null = None in values
     data = (
@@ -70,7 +75,7 @@ def _length_or_null(value: Any, data: Any) -> int:
 
 def teach_arrays(driver: Any) -> None:
     """Have a new connection of psycopg send a BinaryArray as it is; cursors know what it knew when they were made."""
-    driver.adapters.register_dumper(BinaryArray, _dumper_class())
+    own_connection(driver).adapters.register_dumper(BinaryArray, _dumper_class())
 
 
 @cache

@@ -11,8 +11,11 @@ from typing import Any
 
 from db_plugins.models import Field, ModelInfo
 from db_plugins.models.makers import make_converter
+from db_plugins.watching import sending
 
-from .postgresql_tables import RealTable, Sent, plain_name, relearning
+from .pools import own_connection
+from .postgresql_drivers import is_asyncpg
+from .postgresql_tables import RealTable, Sent, plain_name, relearning, without_doubles
 from .writes import Desk
 
 __all__ = ["copy_rows", "is_still", "processors", "takes_copy"]
@@ -33,12 +36,25 @@ def is_still(desk: Desk, model: ModelInfo, table: RealTable, given: Sequence[Fie
 
     COPY would store the bytes of a float8 as an int8 if somebody has altered the column: nothing says what they are.
     """
-    with desk.cursor() as cursor:
-        # Not prepared: a kept plan fails when a type has changed. The lock that it takes keeps ALTER TABLE out.
-        text = f"SELECT {_names(desk, given)} FROM {plain_name(desk.dialect, model.table)} LIMIT 0"  # noqa: S608 - quoted names
-        cursor.execute(text, prepare=False)
-        found = [column.type_code for column in cursor.description]
-    return found == [table.columns[f.column].oid for f in given]
+    # Not prepared: a kept plan fails when a type has changed. The lock that it takes keeps ALTER TABLE out.
+    text = f"SELECT {_names(desk, given)} FROM {plain_name(desk.dialect, model.table)} LIMIT 0"  # noqa: S608 - quoted names
+    wanted = [table.columns[f.column].oid for f in given]
+    if is_asyncpg(desk.driver):
+        with sending(text, "inspect"):
+            described = desk.waited(own_connection(desk.driver).prepare(text))
+        return [column.type.oid for column in described.get_attributes()] == wanted
+    with sending(text, "inspect"):
+        if desk.dialect.is_async:
+            description = desk.waited(_described(own_connection(desk.driver), text))
+        else:
+            with desk.cursor() as cursor:
+                description = cursor.execute(text, prepare=False).description
+    return [column.type_code for column in description] == wanted
+
+
+async def _described(connection: Any, text: str) -> Any:
+    async with connection.cursor() as cursor:
+        return (await cursor.execute(text, prepare=False)).description
 
 
 def copy_rows(
@@ -49,22 +65,44 @@ def copy_rows(
     ways: Sequence[Sent],
 ) -> None:
     """Store new rows. In a transaction, after ``is_still``."""
-    driver = desk.driver
+    own = own_connection(desk.driver)
     text = f"COPY {plain_name(desk.dialect, model.table)} ({_names(desk, given)}) FROM STDIN (FORMAT BINARY)"
     convert = make_converter(processors(desk, given))
     if convert is not None:
         rows = convert(rows)
-    with relearning(desk), desk.cursor() as cursor, cursor.copy(text) as copy:
-        copy.set_types([driver.adapters.types[way.dumped].oid for way in ways])
+    if is_asyncpg(own):
+        names = [f.column for f in given]
+        copied = own.copy_records_to_table(
+            model.table.name, schema_name=model.table.schema, columns=names, records=rows
+        )
+        with relearning(desk), sending(text) as sent:
+            desk.waited(copied)
+            sent.rows = len(rows)
+        return
+    types = [own.adapters.types[way.dumped].oid for way in ways]
+    if desk.dialect.is_async:
+        with relearning(desk), sending(text) as sent:
+            desk.waited(_copied(own, text, types, rows))
+            sent.rows = len(rows)
+        return
+    with relearning(desk), sending(text) as sent, desk.cursor() as cursor, cursor.copy(text) as copy:
+        sent.rows = len(rows)
+        copy.set_types(types)
         write = copy.write_row
         for row in rows:
             write(row)
 
 
+async def _copied(connection: Any, text: str, types: list[int], rows: Sequence[Row]) -> None:
+    async with connection.cursor() as cursor, cursor.copy(text) as copy:
+        copy.set_types(types)
+        for row in rows:
+            await copy.write_row(row)
+
+
 def _names(desk: Desk, fields: Sequence[Field]) -> str:
     preparer = desk.dialect.identifier_preparer
-    # The preparer doubles % for statements that have parameters.
-    return ", ".join(preparer.format_column(f.table_column) for f in fields).replace("%%", "%")
+    return without_doubles(desk.dialect, ", ".join(preparer.format_column(f.table_column) for f in fields))
 
 
 def processors(desk: Desk, given: Sequence[Field]) -> list[Any]:

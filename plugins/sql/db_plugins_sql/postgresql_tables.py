@@ -27,6 +27,7 @@ __all__ = [
     "plain_name",
     "relearning",
     "sent_as",
+    "without_doubles",
 ]
 
 Ask = Callable[[str, tuple[Any, ...]], Sequence[tuple[Any, ...]]]
@@ -106,8 +107,14 @@ class RealTable:
 
 
 def plain_name(dialect: sa.Dialect, table: sa.Table) -> str:
-    """The table's name, quoted where it must be. The preparer doubles % for statements that have parameters."""
-    return dialect.identifier_preparer.format_table(table).replace("%%", "%")
+    """The table's name, quoted where it must be."""
+    return without_doubles(dialect, dialect.identifier_preparer.format_table(table))
+
+
+def without_doubles(dialect: sa.Dialect, name: str) -> str:
+    """What the dialect's preparer quoted, for a statement without parameters: where their places are marked with % it
+    doubles those of a name."""
+    return name.replace("%%", "%") if dialect.paramstyle in ("format", "pyformat") else name
 
 
 def learn_table(dialect: sa.Dialect, table: sa.Table, numbered: Field | None, ask: Ask) -> RealTable | None:
@@ -131,7 +138,7 @@ def learn_table(dialect: sa.Dialect, table: sa.Table, numbered: Field | None, as
         is_ordinary,
         refuses_copy,
         sequence,
-        takes_arrays=dialect.driver == "psycopg",
+        takes_arrays=dialect.driver in ("psycopg", "asyncpg"),
     )
 
 

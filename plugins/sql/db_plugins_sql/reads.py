@@ -8,19 +8,25 @@ from the pool, as ever.
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
+from db_plugins.engine import wait
 from db_plugins.spec import QuerySpec
+from db_plugins.watching import sending, started
 
 from .collations import Collations
 from .compiler import Words
+from .errors import is_stale_plan
+from .pools import SECONDS_AT_HAND, is_raw, wrapped_raw
 from .prepared import Preparations, Prepared
 
 if TYPE_CHECKING:
@@ -29,17 +35,36 @@ if TYPE_CHECKING:
 __all__ = ["AtHand", "Lease", "run", "wrapped"]
 
 Row = tuple[Any, ...]
-SECONDS_AT_HAND = 1.0
 #: A cursor holds the rows that it has read: one of more than these is closed.
 FEW = 100
 
 
 def run(
-    dialect: sa.Dialect, driver: Any, prepared: Prepared, values: list[Any], lease: Lease | None = None
+    engine: SQLEngine,
+    dialect: sa.Dialect,
+    driver: Any,
+    prepared: Prepared,
+    values: list[Any],
+    lease: Lease | None = None,
 ) -> Sequence[Row]:
     """The driver's rows. An exception leaves as SQLAlchemy would have wrapped it.
 
     A lease keeps the cursor of a read of few rows for the next one: making one takes a tenth of the time of a get."""
+    found: Sequence[Row]
+    sent = started(prepared.text)
+    if engine.awaits and prepared.description is not None:
+        awaitable = engine.fetch(driver, prepared.text, prepared.parameters(values))
+        if awaitable is not None:
+            try:
+                found = wait(awaitable)
+            except Exception as exc:
+                failed = wrapped(dialect, driver, None, exc)
+                if sent is not None:
+                    sent.end(failed)
+                raise failed from exc
+            if sent is not None:
+                sent.end(rows=len(found))
+            return found
     cursor = None if lease is None else lease.cursor
     if cursor is None:
         cursor = driver.cursor()
@@ -47,13 +72,18 @@ def run(
         lease.cursor = None  # type: ignore[union-attr]
     try:
         cursor.execute(prepared.text, prepared.parameters(values))
-        found: Sequence[Row] = cursor.fetchall()
+        found = cursor.fetchall()
         # Once: psycopg makes it anew each time, in a tenth of the time of a get.
         if prepared.description is None:
             prepared.description = cursor.description
     except Exception as exc:
         cursor.close()
-        raise wrapped(dialect, driver, cursor, exc) from exc
+        failed = wrapped(dialect, driver, cursor, exc)
+        if sent is not None:
+            sent.end(failed)
+        raise failed from exc
+    if sent is not None:
+        sent.end(rows=len(found))
     if lease is not None and len(found) < FEW:
         lease.cursor = cursor
     else:
@@ -62,23 +92,30 @@ def run(
 
 
 def ask(dialect: sa.Dialect, driver: Any, text: str, parameters: Sequence[Any]) -> Sequence[Row]:
-    """The rows of a question of this plugin's own."""
-    cursor = driver.cursor()
-    try:
-        cursor.execute(text, parameters)
-        found: Sequence[Row] = cursor.fetchall()
-        return found
-    except Exception as exc:
-        raise wrapped(dialect, driver, cursor, exc) from exc
-    finally:
-        cursor.close()
+    """The rows of a question of this plugin's own, whose values are ``%s``."""
+    if dialect.paramstyle == "numeric_dollar":
+        numbers = count(1)
+        text = re.sub("%s", lambda _found: f"${next(numbers)}", text)
+    with sending(text, "inspect") as sent:
+        cursor = driver.cursor()
+        try:
+            cursor.execute(text, parameters)
+            found: Sequence[Row] = cursor.fetchall()
+            sent.rows = len(found)
+            return found
+        except Exception as exc:
+            raise wrapped(dialect, driver, cursor, exc) from exc
+        finally:
+            cursor.close()
 
 
 def wrapped(dialect: sa.Dialect, driver: Any, cursor: Any, exc: Exception) -> sa_exc.StatementError:
     """The driver's exception as SQLAlchemy's, with whether the connection is lost, and without values."""
+    if dialect.is_async and is_raw(exc):
+        return wrapped_raw(exc, lambda: dialect.is_disconnect(exc, driver, cursor) or is_stale_plan(exc))  # type: ignore[arg-type]
     if not isinstance(exc, dialect.loaded_dbapi.Error):  # a value that the driver itself cannot send
         return sa_exc.StatementError(type(exc).__name__, None, None, exc, hide_parameters=True)
-    lost = dialect.is_disconnect(exc, driver, cursor)
+    lost = dialect.is_disconnect(exc, driver, cursor) or is_stale_plan(exc)
     return sa_exc.DBAPIError(None, None, exc, hide_parameters=True, connection_invalidated=lost)
 
 
@@ -100,8 +137,10 @@ class Lease:
 
     def fail(self, exc: BaseException) -> None:
         """Have the pool throw it away: nobody knows what state it is in."""
-        self.connection.invalidate(exc)
-        self.connection.close()
+        try:
+            self.connection.invalidate(exc)
+        finally:
+            self.connection.close()
 
 
 class AtHand:
@@ -117,7 +156,7 @@ class AtHand:
         self._dialect = pool.dialect
         self._words = engine.words.knowing(self.collations)
         self.preparations = Preparations(pool, engine.keeps_statements, self.words)
-        sizes = {"pool_size": 5, "max_overflow": 10, **engine.engine_arguments()}
+        sizes = engine.pool_arguments()
         #: Where the pool has one connection in all, nobody may keep it.
         self.is_open = (sizes["pool_size"], sizes["max_overflow"]) != (1, 0)
 
@@ -131,6 +170,11 @@ class AtHand:
             return lease
         lease.end()
         return Lease(self.from_pool())
+
+    def renew(self) -> None:
+        """Have what is kept now ended before its next use."""
+        for lease in list(self._kept):
+            lease.until = 0.0
 
     def give(self, lease: Lease) -> None:
         """Keep it for the next read, or give it back."""
@@ -176,4 +220,5 @@ class AtHand:
     def stop(self) -> None:
         """Keep none from now on: the pool is somebody else's too."""
         self.is_open = False
-        self.release()
+        if not self._engine.awaits:  # nobody waits where this is asked: the next call gives it back
+            self.release()

@@ -1,6 +1,6 @@
 """Which foreign key a server's error is about: its table and constraint, found again among those of the models.
 
-PostgreSQL   diag.table_name and constraint_name: the child's, whether it names no parent or its parent is to go
+PostgreSQL   table_name and constraint_name: the child's, whether it names no parent or its parent is to go
 MariaDB      the child's table, the constraint and its columns, in the message; the errno says which of the two it is
 SQLite       one foreign key that an insert can break is that; else nothing, and the core looks
 """
@@ -26,7 +26,7 @@ from .naming import foreign_key_name
 if TYPE_CHECKING:
     from .errors import Context
 
-__all__ = ["broken_reference"]
+__all__ = ["broken_reference", "told_by_postgresql"]
 
 #: MariaDB's errors of rows that are still referred to; the others are of rows that refer to none.
 STILL_REFERRED = {1217, 1451}
@@ -84,9 +84,18 @@ def _chosen(known: Sequence[Reference], named: _Named) -> Reference | None:
     return known[0] if len(known) == 1 else None
 
 
-def _of_postgresql(orig: Any) -> _Named | None:
+def told_by_postgresql(orig: Any) -> Any:
+    """What holds ``table_name``, ``column_name``, ``constraint_name`` of a server's error: libpq's ``diag``, or asyncpg's
+    exception itself, which is the cause of what SQLAlchemy's adapter raises; else ``None``."""
     diag = getattr(orig, "diag", None)
-    return None if diag is None or not diag.table_name else _Named(diag.table_name, diag.constraint_name)
+    if diag is not None:
+        return diag
+    return next((each for each in (orig, orig.__cause__) if hasattr(each, "constraint_name")), None)
+
+
+def _of_postgresql(orig: Any) -> _Named | None:
+    told = told_by_postgresql(orig)
+    return None if told is None or not told.table_name else _Named(told.table_name, told.constraint_name)
 
 
 def _of_mariadb(orig: BaseException) -> _Named | None:

@@ -28,6 +28,7 @@ from db_plugins.errors import UnsupportedOperationError
 from db_plugins.models import ModelInfo, describe
 from db_plugins.models.objects import guard_relationships
 from db_plugins.spec import QuerySpec
+from db_plugins.watching import outside_of_calls
 
 from .compiler import Words
 from .connection import SQLConnection
@@ -104,8 +105,14 @@ class _Joining(Verbs, SupportsStorage, SupportsSessions, TransactionConnection):
             return self.owner.flushed().begin_session(failed)
 
     @property
-    def native(self) -> sa.Connection:
-        return self.owner.flushed().native
+    def native(self) -> Any:
+        if not self.engine.awaits:
+            return self.owner.flushed().native
+        if self.owner.lent is None:  # to begin the transaction is to be awaited
+            raise UnsupportedOperationError(
+                "the session has sent nothing yet", hint="await session.connection()"
+            )
+        return self.owner.lent.native
 
 
 class SQLSession(_Joining, SessionConnection):
@@ -147,6 +154,11 @@ class SQLSession(_Joining, SessionConnection):
             self._lent.connection.execution_options(**{OWNER: self})
         self._lent._free()
         return self._lent.connection
+
+    @property
+    def lent(self) -> SQLTransaction | None:
+        """The transaction, if it has begun."""
+        return self._lent
 
     def _begin(self) -> SQLTransaction:
         begun = self.parent.begin()
@@ -213,7 +225,9 @@ class SQLSession(_Joining, SessionConnection):
         """While the Session writes what is pending. A failure rolls it back, whatever the failure was."""
         was, self._is_flushing = self._is_flushing, True
         try:
-            yield
+            # A read that joins the session flushes it first: that is no part of the read.
+            with outside_of_calls():
+                yield
         except Exception as exc:
             self._failed(exc)
             raise

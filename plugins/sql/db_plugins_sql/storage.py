@@ -57,9 +57,12 @@ def create_tables(connection: sa.Connection, tables: Sequence[sa.Table]) -> None
         return
     if connection.dialect.name == "postgresql" and any(has_vectors(table) for table in made):
         make_extension(connection)
-    made[0].metadata.create_all(connection, tables=made)
     inspector = sa.inspect(connection)
+    old = {schema: set(inspector.get_table_names(schema)) for schema in {table.schema for table in made}}
+    made[0].metadata.create_all(connection, tables=made)
     for table in made:
+        if table.name not in old[table.schema]:
+            continue  # made with its indexes
         there = {index["name"] for index in inspector.get_indexes(table.name, schema=table.schema)}
         for index in table.indexes:
             if index.name not in there:

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+
+from db_plugins.watching import sending
 
 from .prepared import Prepared
 from .reads import wrapped
@@ -45,23 +48,55 @@ class Stream:
         """The short way: a prepared statement on a cursor of the driver's own."""
         driver = connection.connection.dbapi_connection
 
+        def failed(exc: Exception) -> Exception:
+            made = wrapped(connection.dialect, driver, cursor, exc)
+            if getattr(made, "connection_invalidated", False):
+                connection.invalidate(exc)
+            return made
+
         def parts() -> Iterator[list[Row]]:
             while True:
                 try:
-                    found = cursor.fetchmany(size)
+                    with _ended_with(connection, cursor):
+                        found = cursor.fetchmany(size)
                 except Exception as exc:
-                    raise wrapped(connection.dialect, driver, cursor, exc) from exc
+                    raise failed(exc) from exc
                 if not found:
                     return
                 yield list(prepared.rows(found))
 
-        try:
-            cursor.execute(prepared.text, prepared.parameters(values))
-            prepared.description = prepared.description or cursor.description
-        except Exception as exc:
-            cursor.close()
-            raise wrapped(connection.dialect, driver, cursor, exc) from exc
-        return cls(parts(), cursor.close)
+        def close() -> None:
+            with _ended_with(connection, cursor):
+                try:
+                    cursor.close()
+                except Exception:
+                    if not connection.invalidated:  # else there is nothing left to close
+                        raise
+
+        with sending(prepared.text), _ended_with(connection, cursor):
+            try:
+                cursor.execute(prepared.text, prepared.parameters(values))
+                prepared.description = prepared.description or cursor.description
+            except Exception as exc:
+                cursor.close()
+                raise failed(exc) from exc
+        return cls(parts(), close)
+
+    def paced(self, read_on: Callable[[bool], None]) -> Stream:
+        """The same, from a driver that is told when rows are wanted: it would fetch all that the server sends."""
+        parts, close = self._parts, self._close
+
+        def wanted() -> Iterator[list[Row]]:
+            for part in parts:
+                read_on(False)
+                yield part
+                read_on(True)
+
+        def closed() -> None:
+            read_on(True)  # what is left is read to the end
+            close()
+
+        return Stream(wanted(), closed)
 
     def __iter__(self) -> Iterator[list[Row]]:
         while self._rest is None:
@@ -88,3 +123,19 @@ class Stream:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@contextmanager
+def _ended_with(connection: sa.Connection, cursor: Any) -> Iterator[None]:
+    """Close the cursor after its connection, if a task is cancelled here: psycopg misses one that is left open."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as exc:
+        try:
+            connection.invalidate(exc)
+        finally:
+            with suppress(Exception):
+                cursor.close()
+        raise

@@ -19,6 +19,7 @@ from db_plugins.engine import (
 from db_plugins.models import Field, ModelInfo
 from db_plugins.spec import QuerySpec
 
+from .abandoned import throw_away, thrown_away
 from .compiler import Words
 from .errors import Context, note, noted
 from .prepared import Preparations, Statement
@@ -60,7 +61,7 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
     @contextmanager
     def _use(self, context: Context, *, together: bool = False) -> Iterator[sa.Connection]:
         context.in_transaction = True
-        with noted(context):
+        with noted(context), thrown_away(self.connection):
             self._free()
             yield self.connection
 
@@ -74,6 +75,9 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
             return self.engine.writer.store(self._own_desk, model, given, row, returning)
         except sa_exc.SQLAlchemyError as exc:
             note(exc, Context(model, writing=True, in_transaction=True))
+            raise
+        except BaseException as exc:
+            throw_away(self.connection, exc)
             raise
 
     @cached_property
@@ -92,7 +96,7 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
                 prepared, values = preparations.of(statement, driver)
                 if prepared is None:
                     return super()._read(statement)
-                found = run(connection.dialect, driver, prepared, values)
+                found = run(self.engine, connection.dialect, driver, prepared, values)
             except sa_exc.DBAPIError as exc:
                 if exc.connection_invalidated:
                     connection.invalidate(exc)
@@ -168,9 +172,18 @@ class SQLTransaction(Verbs, SupportsStorage, SupportsSessions, TransactionConnec
                 dialect.reset_isolation_level(connection.connection.dbapi_connection)  # type: ignore[arg-type]
         except (sa_exc.DBAPIError, dialect.loaded_dbapi.Error) as exc:
             connection.invalidate(exc)
-        connection.close()
+        except BaseException as exc:
+            connection.invalidate(exc)
+            raise
+        finally:
+            connection.close()
 
     @property
-    def native(self) -> sa.Connection:
-        self._free()
-        return self.connection
+    def native(self) -> Any:
+        """The SQLAlchemy Connection, or the AsyncConnection."""
+        if not self.engine.awaits:
+            self._free()
+            return self.connection
+        from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+        return AsyncConnection(AsyncEngine(self.parent.pool), self.connection)

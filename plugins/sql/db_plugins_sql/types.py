@@ -15,7 +15,7 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 from db_plugins.models import Vector
@@ -162,6 +162,17 @@ def json_without_null(base: type[Any]) -> type[Any]:
     return NullableJSON
 
 
+def _enum_of_the_column(base: type[Any]) -> type[Any]:
+    """asyncpg's Enum, whose values are sent as what the column is: a table of somebody else's may have texts there, and no
+    such type for the CAST of SQLAlchemy's."""
+
+    class UncastEnum(base):  # type: ignore[misc]
+        render_bind_cast = False
+
+    UncastEnum.__name__ = base.__name__
+    return UncastEnum
+
+
 #: Type → converting class, by dialect name.
 RUNTIME: dict[str, dict[Any, Any]] = {
     "sqlite": {
@@ -178,8 +189,15 @@ RUNTIME: dict[str, dict[Any, Any]] = {
 def runtime_types(dialect: sa.Dialect) -> dict[Any, Any]:
     """The dialect's ``colspecs`` with ours in place."""
     colspecs = {**dialect.colspecs, **RUNTIME.get(dialect.name, {})}
-    for json_type in {sa.JSON, *(t for t in colspecs if isinstance(t, type) and issubclass(t, sa.JSON))}:
+    kinds = {sa.JSON, *(t for t in colspecs if isinstance(t, type) and issubclass(t, sa.JSON))}
+    if (
+        dialect.name == "postgresql"
+    ):  # asyncpg's dialect has no word of its own for JSONB, and would get that of JSON
+        kinds |= {postgresql.JSON, postgresql.JSONB}
+    for json_type in kinds:
         colspecs[json_type] = json_without_null(colspecs.get(json_type, json_type))
+    if dialect.driver == "asyncpg":
+        colspecs[sa.Enum] = _enum_of_the_column(colspecs[sa.Enum])
     if sa.Float not in colspecs and sa.Numeric in RUNTIME.get(dialect.name, {}):
         colspecs[sa.Float] = sa.Float
     return colspecs

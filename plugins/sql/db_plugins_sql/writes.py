@@ -9,7 +9,7 @@ are looked up and locked first.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any, TypeVar
@@ -17,12 +17,13 @@ from typing import Any, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 
-from db_plugins.engine import BulkResult, Conflict
+from db_plugins.engine import BulkResult, Conflict, wait
 from db_plugins.errors import DbPluginsError, DuplicateKeyError
 from db_plugins.joining import among, parts_of
 from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Column, Compare, Operand, Value, all_of
 from db_plugins.spec import Order, QuerySpec
+from db_plugins.watching import Sent, sending, started
 
 from .compiler import Words
 from .errors import attributes_of
@@ -34,6 +35,8 @@ __all__ = ["Desk", "Facts", "MetLateError", "Writer", "bound", "places_of", "sor
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
+#: Drivers whose ``executemany`` does not say how many rows it concerned.
+_UNCOUNTED = {"asyncpg"}
 #: What writers have learnt of tables, by keys of their own.
 Facts = dict[Any, Any]
 
@@ -101,18 +104,23 @@ class Desk:
             found: Sequence[Row] = [tuple(each) for each in result.all()]
             return statement.rows(found), len(found)
         cursor = self._cursor()
+        sent = started(statement.text)
         try:
             cursor.execute(statement.text, parameters)
             # Once: psycopg makes it anew each time, in a tenth of the time of an insert.
             if statement.description is None:
                 statement.description = cursor.description
                 if statement.description is None:
+                    if sent is not None:
+                        sent.end(rows=cursor.rowcount)
                     return (), cursor.rowcount
             rows = cursor.fetchall()
         except Exception as exc:
-            raise self._failed(exc, cursor) from exc
+            raise self._failed(exc, cursor, sent) from exc
         finally:
             self._done(cursor)
+        if sent is not None:
+            sent.end(rows=len(rows))
         return statement.rows(rows), len(rows)
 
     def run_for_id(self, statement: Prepared, row: Row) -> Any:
@@ -121,22 +129,27 @@ class Desk:
         if not self.is_direct:
             return self.connection.exec_driver_sql(statement.text, parameters).lastrowid
         cursor = self._cursor()
+        sent = started(statement.text)
         try:
             cursor.execute(statement.text, parameters)
-            return cursor.lastrowid
+            number = cursor.lastrowid
         except Exception as exc:
-            raise self._failed(exc, cursor) from exc
+            raise self._failed(exc, cursor, sent) from exc
         finally:
             self._done(cursor)
+        if sent is not None:
+            sent.end()
+        return number
 
     def run_many(self, statement: Prepared, rows: Sequence[Row]) -> int:
         """Run it for each of the rows; how many it concerned in all."""
         parameters = statement.many(rows)
         if not self.is_direct:
             return self.connection.exec_driver_sql(statement.text, list(parameters)).rowcount
-        with self.cursor() as cursor:
+        with sending(statement.text) as sent, self.cursor() as cursor:
             cursor.executemany(statement.text, parameters)
-            return int(cursor.rowcount)
+            sent.rows = int(cursor.rowcount)
+            return sent.rows
 
     @contextmanager
     def cursor(self) -> Iterator[Any]:
@@ -149,6 +162,13 @@ class Desk:
         finally:
             cursor.close()
 
+    def waited(self, awaitable: Awaitable[T]) -> T:
+        """What the driver's own connection gives when it is awaited; its exceptions leave as those of a cursor."""
+        try:
+            return wait(awaitable)
+        except Exception as exc:
+            raise self._failed(exc, None) from exc
+
     def _cursor(self) -> Any:
         """A cursor for a few rows: that of the call before, for making one takes as long as checking a row."""
         cursor, self._idle = self._idle, None
@@ -160,8 +180,10 @@ class Desk:
         else:
             cursor.close()
 
-    def _failed(self, exc: Exception, cursor: Any) -> Exception:
+    def _failed(self, exc: Exception, cursor: Any, sent: Sent | None = None) -> Exception:
         failed = wrapped(self.dialect, self.driver, cursor, exc)
+        if sent is not None:
+            sent.end(failed)
         if getattr(failed, "connection_invalidated", False):
             self.connection.invalidate(exc)
         return failed
@@ -318,9 +340,10 @@ class Writer:
         rows: Sequence[Row],
     ) -> int:
         """Set ``columns`` in the rows that ``key`` names; how many there were."""
-        return desk.run_many(
-            self.updating(desk, model, key, columns), sorted_by_key(rows, places_of(key, key))
-        )
+        statement, rows = self.updating(desk, model, key, columns), sorted_by_key(rows, places_of(key, key))
+        if desk.dialect.driver in _UNCOUNTED:
+            return sum(desk.run(statement, row)[1] for row in rows)
+        return desk.run_many(statement, rows)
 
     def updating(
         self, desk: Desk, model: ModelInfo, key: tuple[Field, ...], columns: tuple[Field, ...]

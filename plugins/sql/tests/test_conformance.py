@@ -13,10 +13,26 @@ import sqlalchemy as sa
 
 from db_plugins import Database
 from db_plugins.testing import PluginConformance
+from db_plugins.testing.kit.attacks import Attacks
+from db_plugins.testing.kit.bulk import Bulk
+from db_plugins.testing.kit.bulk_conflicts import BulkConflicts
+from db_plugins.testing.kit.bulk_updates import BulkUpdates
+from db_plugins.testing.kit.conflicts import Conflicts
+from db_plugins.testing.kit.faults import Faults
+from db_plugins.testing.kit.integrity import Integrity
+from db_plugins.testing.kit.nearest import Nearest
+from db_plugins.testing.kit.parents import Parents
+from db_plugins.testing.kit.paths import Paths
+from db_plugins.testing.kit.sessions import Sessions
+from db_plugins.testing.kit.streams import Streams
+from db_plugins.testing.kit.transactions import Transactions
+from db_plugins.testing.kit.upserts import Upserts
+from db_plugins.testing.kit.values import Values
+from db_plugins.testing.kit.writes import Writes
 from servers import KINDS
 
 
-def own_server(kind: str) -> type:
+def own_server(kind: str, engine: str | None = None) -> type:
     """A server of the fault tests' own: it may be killed."""
 
     class Own:
@@ -31,7 +47,8 @@ def own_server(kind: str) -> type:
             self._server.start()
 
         def fresh_entry(self) -> dict[str, Any]:
-            return dict(self._server.entry(self._server.new_database()[0]))
+            entry = dict(self._server.entry(self._server.new_database()[0]))
+            return entry if engine is None else {**entry, "ENGINE": engine}
 
     return Own
 
@@ -101,8 +118,7 @@ def on_mariadb(request: pytest.FixtureRequest) -> dict[str, Any]:
     if name is None or not _drop_tables(server, name):
         name = _mariadb[server.url] = server.new_database()[0]
         request.session.addfinalizer(partial(server.drop_database, name))
-    # The server speaks no TLS, and to look for that costs PyMySQL 47 ms for each connection.
-    return {**server.entry(name), "TLS": "off"}
+    return dict(server.entry(name))
 
 
 _mariadb: dict[str, str] = {}
@@ -112,7 +128,12 @@ _LOCK_WAIT_TIMEOUT = 1205
 def _drop_tables(server: Any, name: str) -> bool:
     """Were they dropped? Not while a transaction of an earlier test holds one."""
     connection = pymysql.connect(
-        host=server.host, port=server.port, user=server.user, password=server.password, database=name
+        host=server.host,
+        port=server.port,
+        user=server.user,
+        password=server.password,
+        database=name,
+        ssl_disabled=server.entry(name).get("TLS") == "off",
     )
     with connection, connection.cursor() as cursor:
         cursor.execute("SET lock_wait_timeout = 5, foreign_key_checks = 0")
@@ -131,18 +152,20 @@ def on_postgresql(request: pytest.FixtureRequest) -> dict[str, Any]:
     """One database for all tests, empty for each: a new schema takes a tenth of the time of a new database."""
     server = request.getfixturevalue("shared_server")("postgresql")
     if server.url not in _postgresql:
-        _postgresql[server.url] = server.new_database()
-        request.session.addfinalizer(partial(server.drop_database, _postgresql[server.url][0]))
-    name, url = _postgresql[server.url]
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("SET lock_timeout = '10s'")
-        connection.execute("SET client_min_messages = warning")
-        connection.execute("DROP SCHEMA public CASCADE")
-        connection.execute("CREATE SCHEMA public")
+        name, url = server.new_database()
+        connection = psycopg.connect(
+            url, autocommit=True, options="-c lock_timeout=10s -c client_min_messages=warning"
+        )
+        request.session.addfinalizer(partial(server.drop_database, name))
+        request.session.addfinalizer(connection.close)
+        _postgresql[server.url] = name, connection
+    name, connection = _postgresql[server.url]
+    connection.execute("DROP SCHEMA public CASCADE")
+    connection.execute("CREATE SCHEMA public")
     return dict(server.entry(name))
 
 
-_postgresql: dict[str, tuple[str, str]] = {}
+_postgresql: dict[str, tuple[str, psycopg.Connection[Any]]] = {}
 
 
 class TestPostgreSQL(OnSQL):
@@ -151,6 +174,35 @@ class TestPostgreSQL(OnSQL):
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
         return on_postgresql(self.request)
+
+
+class TestPostgreSQLPsycopgAsync(
+    Values,
+    Attacks,
+    Writes,
+    Bulk,
+    BulkConflicts,
+    BulkUpdates,
+    Upserts,
+    Integrity,
+    Parents,
+    Paths,
+    Streams,
+    Nearest,
+    Transactions,
+    Conflicts,
+    Sessions,
+    Faults,
+):
+    """The second asynchronous driver: the subjects in which values, errors and cursors are the driver's. TestPostgreSQL
+    has all of them with asyncpg, which is the first."""
+
+    plugin = "postgresql"
+    server = own_server("postgresql", "postgresql+psycopg")
+    faces = ("async",)
+
+    def config(self, tmp_path: Path) -> dict[str, Any]:
+        return {**on_postgresql(self.request), "ENGINE": "postgresql+psycopg"}
 
 
 class TestMariaDB(OnSQL):

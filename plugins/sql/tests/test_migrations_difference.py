@@ -25,8 +25,8 @@ from db_plugins.errors import DestructiveChangeError, MigrationError
 from db_plugins.migrations.seam import Change, Difference, Rename, Wanted
 from db_plugins.models import Base, MetadataMixin
 from db_plugins.testing.kit import models as kit
-from db_plugins_sql.connection import make_pool
 from db_plugins_sql.migrations.difference import context_options, difference
+from db_plugins_sql.pools import make_pool
 
 ENGINES = ["sqlite", "postgresql", "mariadb"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -10,14 +11,16 @@ import sys
 import textwrap
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import chdir, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from alembic.config import CommandLine, Config
 from alembic.script import ScriptDirectory
 
 import db_plugins
@@ -861,10 +864,35 @@ class Star(Base):
 
 @dataclass
 class Plain:
+    """Plain ``alembic`` in a folder: its whole command in this process, or as ``program`` in one of its own, which takes as
+    long as ten commands."""
+
     root: Path
 
     def __call__(self, *arguments: str, where: str = ".", fails: bool = False) -> str:
-        ini = os.path.relpath(self.root / "migrations/SQL/alembic.ini", self.root / where)
+        with (
+            redirect_stdout(io.StringIO()) as said,
+            redirect_stderr(said),
+            chdir(self.root / where),
+            pytest.MonkeyPatch.context() as patch,
+        ):
+            patch.setattr(sys, "path", list(sys.path))
+            code: Any = 0
+            program = CommandLine(prog="alembic")
+            options = program.parser.parse_args(["-c", self._ini(where), *arguments])
+            config = Config(self._ini(where), ini_section=options.name, cmd_opts=options, stdout=said)
+            try:
+                program.run_cmd(config, options)
+            except SystemExit as ending:
+                code = ending.code
+        assert bool(code) is fails, said.getvalue()
+        return said.getvalue()
+
+    def _ini(self, where: str) -> str:
+        return os.path.relpath(self.root / "migrations/SQL/alembic.ini", self.root / where)
+
+    def program(self, *arguments: str, where: str = ".", fails: bool = False) -> str:
+        ini = self._ini(where)
         done = subprocess.run(
             [sys.executable, "-m", "alembic", "-c", ini, *arguments],
             cwd=self.root / where,
@@ -876,9 +904,13 @@ class Plain:
         return done.stdout + done.stderr
 
 
+_numbers = count()
+
+
 def make_plain(project: Project, root: Path, entry: dict[str, Any]) -> tuple[Plain, Project]:
-    (root / "settings.py").write_text(SETTINGS.format(entry=entry, number=os.getpid()))
-    (root / f"models_of_{os.getpid()}.py").write_text(MODELS)
+    number = next(_numbers)  # a module's name: those of other tests are kept in this process
+    (root / "settings.py").write_text(SETTINGS.format(entry=entry, number=number))
+    (root / f"models_of_{number}.py").write_text(MODELS)
     own = Project(root / "migrations" / "SQL", entry)
     for name, text in own.connection.files("SQL").items():
         (own.folder / name).write_text(text)
@@ -948,7 +980,7 @@ def test_plain_alembic_waits_for_the_same_lock(plain: tuple[Plain, Project]) -> 
     alembic, project = plain
     with_stars(project)
     with project.connection.migrating(LockRequest()):
-        said = alembic("-x", "lock_timeout=0.1", "upgrade", "head", fails=True)
+        said = alembic.program("-x", "lock_timeout=0.1", "upgrade", "head", fails=True)
     assert f"another migration holds the lock: process {os.getpid()} on " in said
     assert "Traceback" not in said
 
@@ -962,7 +994,7 @@ def test_plain_alembic_and_a_password_of_any_characters(postgresql: Project, tmp
             postgresql, tmp_path, {**postgresql.entry, "USER": name, "PASSWORD": "p%@:/ s"}
         )
         with_stars(project)
-        alembic("upgrade", "head")
+        alembic.program("upgrade", "head")
         assert project.connection.heads() == ("r3",)
         project.db.close()
     finally:

@@ -15,10 +15,12 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_cursor
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 import db_plugins
@@ -29,6 +31,7 @@ from db_plugins.errors import (
     ForeignKeyError,
     NotNullError,
 )
+from db_plugins.testing.kit.faces import connect_driven
 from db_plugins.testing.kit.models import (
     Author,
     Badge,
@@ -108,9 +111,32 @@ def place(postgresql_server: Any) -> Iterator[Place]:
     postgresql_server.drop_database(made.name)
 
 
+#: What a test of every driver is shown: ``connect``, and ``connect_async`` on each of its drivers.
+DRIVERS = ["sync", "asyncpg", "psycopg"]
+on_every_driver = pytest.mark.parametrize("driver", DRIVERS, indirect=True)
+Connects = Callable[..., Any]
+
+
 @pytest.fixture
-def db(place: Place) -> Iterator[db_plugins.Database]:
-    with db_plugins.connect(place.entry, models=MODELS) as db:
+def driver(request: pytest.FixtureRequest) -> str:
+    return getattr(request, "param", "sync")
+
+
+@pytest.fixture
+def connects(driver: str) -> Connects:
+    """``connect``, or the one whose Database drives an AsyncDatabase."""
+    if driver == "sync":
+        return db_plugins.connect
+
+    def connect(entry: dict[str, Any], **options: Any) -> Any:
+        return connect_driven({**entry, "ENGINE": f"postgresql+{driver}"}, **options)
+
+    return connect
+
+
+@pytest.fixture
+def db(place: Place, connects: Connects) -> Iterator[db_plugins.Database]:
+    with connects(place.entry, models=MODELS) as db:
         db.create_all()
         yield db
 
@@ -131,17 +157,21 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What is sent to the driver: the beginnings of statements."""
     heard: list[str] = []
 
-    def listening(method: str) -> None:
-        real = getattr(psycopg.Cursor, method)
+    def listening(cls: Any, method: str, shown: str = "{}") -> None:
+        real = getattr(cls, method)
 
-        def call(cursor: Any, text: Any, *given: Any, **more: Any) -> Any:
-            heard.append(str(text))
-            return real(cursor, text, *given, **more)
+        def call(self: Any, text: Any, *given: Any, **more: Any) -> Any:
+            heard.append(shown.format(text))
+            return real(self, text, *given, **more)
 
-        monkeypatch.setattr(psycopg.Cursor, method, call)
+        monkeypatch.setattr(cls, method, call)
 
     for method in ("execute", "executemany", "copy"):
-        listening(method)
+        listening(psycopg.Cursor, method)
+        listening(psycopg.AsyncCursor, method)
+    for method in ("execute", "executemany"):
+        listening(AsyncAdapt_asyncpg_cursor, method)
+    listening(asyncpg.Connection, "copy_records_to_table", "COPY {}")
     return heard
 
 
@@ -201,6 +231,7 @@ WAYS: dict[str, Callable[[Any, list[dict[str, Any]]], Any]] = {
 }
 
 
+@on_every_driver
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_stores_what_the_plain_way_stores(
     db: Any, place: Place, way: str, sent: list[str], monkeypatch: pytest.MonkeyPatch
@@ -219,6 +250,7 @@ def test_every_way_stores_what_the_plain_way_stores(
     assert [row["extra"] for row in read] == [row["extra"] for row in things()]
 
 
+@on_every_driver
 def test_an_update_stores_what_the_plain_way_stores(db: Any, place: Place, sent: list[str]) -> None:
     query = db.query(Thing)
     rows = [{"id": n, **row} for n, row in enumerate(things(), 1)]
@@ -235,6 +267,7 @@ def test_an_update_stores_what_the_plain_way_stores(db: Any, place: Place, sent:
     assert stored(place, "kit_thing") == expected
 
 
+@on_every_driver
 @pytest.mark.parametrize("copied_from", [1, 1_000_000])
 def test_types_of_other_makers_are_stored_too(
     db: Any, place: Place, copied_from: int, monkeypatch: pytest.MonkeyPatch
@@ -274,12 +307,13 @@ LOOSE_ROWS = [
 
 
 @pytest.fixture
-def loose(place: Place) -> Iterator[db_plugins.Database]:
+def loose(connects: Connects, place: Place) -> Iterator[db_plugins.Database]:
     place.run(LOOSE)
-    with db_plugins.connect(place.entry, models=[Loose]) as db:
+    with connects(place.entry, models=[Loose]) as db:
         yield db
 
 
+@on_every_driver
 @pytest.mark.parametrize("copied_from", [1, 1_000_000])
 def test_the_tables_own_types_count(
     loose: Any, place: Place, copied_from: int, sent: list[str], monkeypatch: pytest.MonkeyPatch
@@ -298,10 +332,13 @@ def test_the_tables_own_types_count(
     assert query.order_by("id").limit(10).to_dicts("code", "number", "colour", "extra", "price") == changed
 
 
-def test_columns_that_binary_form_could_spoil_go_the_plain_way(place: Place, sent: list[str]) -> None:
+@on_every_driver
+def test_columns_that_binary_form_could_spoil_go_the_plain_way(
+    connects: Connects, place: Place, sent: list[str]
+) -> None:
     """A float4 for Float, an array, and an int that is shorter than the model's."""
     place.run("CREATE TABLE rough (id SERIAL PRIMARY KEY, number SMALLINT, size REAL, tags TEXT[])")
-    with db_plugins.connect(place.entry, models=[Rough]) as db:
+    with connects(place.entry, models=[Rough]) as db:
         query = db.query(Rough)
         query.bulk_insert([{"size": 0.5, "tags": ["x", "y"]}, {"size": 1.5, "tags": None}, {"number": 3}])
         assert query.order_by("id").to_dicts("number", "size", "tags") == [
@@ -336,6 +373,7 @@ def test_psycopg_still_cuts_integers_that_are_too_long() -> None:
 # -- conflicts ---------------------------------------------------------------------------------------------------------
 
 
+@on_every_driver
 def test_one_row_is_one_statement_and_many_are_one_too(db: Any, sent: list[str]) -> None:
     query = db.query(Star)
     rows = [{"name": f"s{n}", "mag": float(n)} for n in range(10)]
@@ -502,6 +540,7 @@ NO_ARBITER = {
 }
 
 
+@on_every_driver
 @pytest.mark.parametrize("change", NO_ARBITER)
 def test_without_a_key_that_on_conflict_could_name_rows_are_looked_for(
     loose: Any, place: Place, change: str, sent: list[str]
@@ -519,6 +558,7 @@ def test_without_a_key_that_on_conflict_could_name_rows_are_looked_for(
     assert not any("ON CONFLICT" in text for text in sent)
 
 
+@on_every_driver
 def test_padded_keys_are_met(loose: Any, place: Place) -> None:
     place.run("ALTER TABLE loose ALTER code TYPE char(8)")
     query = loose.query(Loose)
@@ -549,8 +589,9 @@ def test_a_nondeterministic_key_is_compared_by_bytes(loose: Any, place: Place) -
     }
 
 
+@on_every_driver
 def test_copy_stands_back_where_the_server_would_refuse_or_mistake_it(
-    loose: Any, place: Place, sent: list[str], monkeypatch: pytest.MonkeyPatch
+    connects: Connects, loose: Any, place: Place, sent: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql_writes, "COPIED_FROM", 1)
     place.run("ALTER TABLE loose ALTER id DROP DEFAULT; DROP SEQUENCE loose_id_seq")
@@ -561,7 +602,7 @@ def test_copy_stands_back_where_the_server_would_refuse_or_mistake_it(
     query.bulk_insert(LOOSE_ROWS)
     assert words(sent)[-1] == "COPY"
     place.run("CREATE RULE quiet AS ON INSERT TO loose WHERE new.number = 99 DO INSTEAD NOTHING")
-    with db_plugins.connect(place.entry, models=[Loose]) as again:
+    with connects(place.entry, models=[Loose]) as again:
         again.query(Loose).bulk_insert([{"code": "r", "number": 99}, {"code": "s", "number": 1}])
         assert words(sent)[-1] == "INSERT"
         assert again.query(Loose).count() == 11
@@ -574,9 +615,10 @@ REFUSED = {
 }
 
 
+@on_every_driver
 @pytest.mark.parametrize("case", REFUSED)
 def test_a_user_whom_copy_is_refused_inserts(
-    place: Place, case: str, monkeypatch: pytest.MonkeyPatch
+    connects: Connects, place: Place, case: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(postgresql_writes, "COPIED_FROM", 1)
     place.run(LOOSE)
@@ -585,7 +627,7 @@ def test_a_user_whom_copy_is_refused_inserts(
     try:
         place.run(REFUSED[case].format(role))
         entry = {**place.entry, "USER": role, "PASSWORD": "x"}
-        with db_plugins.connect(entry, models=[Loose]) as db:
+        with connects(entry, models=[Loose]) as db:
             db.query(Loose).bulk_insert(LOOSE_ROWS)
         assert place.run("SELECT count(*) FROM loose") == [(10,)]
     finally:
@@ -704,9 +746,10 @@ def test_nothing_is_left_beside_the_tables(db: Any, place: Place) -> None:
     assert db.ping().models == before
 
 
-def test_names_that_need_quotes_in_a_schema_of_their_own(place: Place) -> None:
+@on_every_driver
+def test_names_that_need_quotes_in_a_schema_of_their_own(connects: Connects, place: Place) -> None:
     place.run('CREATE SCHEMA "My % schema"')
-    with db_plugins.connect(place.entry, models=[Odd]) as db:
+    with connects(place.entry, models=[Odd]) as db:
         db.create_all()
         query = db.query(Odd)
         query.bulk_insert([{"name": f"n{n}"} for n in range(1000)])
@@ -726,10 +769,11 @@ def test_names_that_need_quotes_in_a_schema_of_their_own(place: Place) -> None:
         assert query.insert({"name": "next"}).id == 9102
 
 
-def test_the_entrys_schema_is_where_the_table_is(place: Place) -> None:
+@on_every_driver
+def test_the_entrys_schema_is_where_the_table_is(connects: Connects, place: Place) -> None:
     place.run("CREATE SCHEMA apart")
     place.run("CREATE TABLE kit_star (id TEXT, name INT)")
-    with db_plugins.connect({**place.entry, "SCHEMA": "apart"}, models=[Star, Thing]) as db:
+    with connects({**place.entry, "SCHEMA": "apart"}, models=[Star, Thing]) as db:
         db.create_all()
         db.query(Star).bulk_insert([{"name": f"n{n}", "mag": 1.0} for n in range(1000)])
         db.query(Star).bulk_insert(
@@ -788,6 +832,7 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
 }
 
 
+@on_every_driver
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_table_that_somebody_else_changes_is_asked_about_anew(db: Any, place: Place, change: str) -> None:
     """At most one call fails, whole, and the next one knows."""

@@ -1,11 +1,11 @@
-"""Servers that are dead, silent, wrong or killed: a typed error in time, and nothing lost."""
+"""Servers that are dead, silent, wrong or killed: a typed error in time, and nothing lost; on both faces."""
 
 from __future__ import annotations
 
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -14,8 +14,17 @@ from shop import Shop
 
 import db_plugins
 from db_plugins import errors
+from db_plugins.testing.kit.faces import connect_driven
+from db_plugins_sql.pools import SECONDS_AT_HAND
 
 SERVERS = ["postgresql", "mariadb"]
+Connect = Callable[..., db_plugins.Database]
+
+
+@pytest.fixture(params=["sync", "async"])
+def connect(request: pytest.FixtureRequest) -> Connect:
+    """``connect``, or ``connect_async`` driven as if it were."""
+    return connect_driven if request.param == "async" else db_plugins.connect
 
 
 @pytest.fixture(params=SERVERS)
@@ -34,54 +43,60 @@ def silent_port() -> Iterator[int]:
         yield server.getsockname()[1]
 
 
-def failing(entry: dict[str, Any], **changes: Any) -> Any:
-    with db_plugins.connect({**entry, **changes}, models=[Shop]) as db:
+def failing(connect: Connect, entry: dict[str, Any], **changes: Any) -> Any:
+    with connect({**entry, **changes}, models=[Shop]) as db:
         return db.query(Shop).all()
 
 
-def test_a_dead_port_is_told_within_the_timeout(entry: dict[str, Any]) -> None:
+def test_a_dead_port_is_told_within_the_timeout(connect: Connect, entry: dict[str, Any]) -> None:
     began = time.monotonic()
     with pytest.raises(errors.ServerUnreachableError, match=r"127\.0\.0\.1:1 .*is the server running"):
-        failing(entry, PORT=1)
+        failing(connect, entry, PORT=1)
     assert time.monotonic() - began < 5
 
 
 def test_a_server_that_accepts_and_says_nothing_is_unreachable(
-    entry: dict[str, Any], silent_port: int
+    connect: Connect, entry: dict[str, Any], silent_port: int
 ) -> None:
     began = time.monotonic()
     with pytest.raises(errors.ServerUnreachableError):
-        failing(entry, PORT=silent_port, CONNECT_TIMEOUT=2)
+        failing(connect, entry, PORT=silent_port, CONNECT_TIMEOUT=2)
     assert time.monotonic() - began < 10
 
 
-def test_a_statement_may_take_longer_than_a_connection(entry: dict[str, Any]) -> None:
-    with db_plugins.connect({**entry, "CONNECT_TIMEOUT": 1}, models=[Shop]) as db:
+def test_a_statement_may_take_longer_than_a_connection(connect: Connect, entry: dict[str, Any]) -> None:
+    with connect({**entry, "CONNECT_TIMEOUT": 1}, models=[Shop]) as db:
         db.create_all()
         sleep = "pg_sleep(1.5)::text = ''" if db.engine == "postgresql" else "SLEEP(1.5) = 0"
         db.query(Shop).insert({"name": "a"})
         assert db.query(Shop).filter_native(sa.text(sleep)).count() == 1
 
 
-def test_a_wrong_password_names_the_user_and_never_the_password(entry: dict[str, Any]) -> None:
+def test_a_wrong_password_names_the_user_and_never_the_password(
+    connect: Connect, entry: dict[str, Any]
+) -> None:
     with pytest.raises(errors.AuthenticationError, match=entry["USER"]) as caught:
-        failing(entry, PASSWORD="wr0ng@:/p%")
+        failing(connect, entry, PASSWORD="wr0ng@:/p%")
     assert "wr0ng" not in str(caught.value)
 
 
 @pytest.mark.parametrize("tls", ["require", "verify"])
-def test_a_server_without_tls_is_never_spoken_to_in_the_clear(entry: dict[str, Any], tls: str) -> None:
+def test_a_server_without_tls_is_never_spoken_to_in_the_clear(
+    connect: Connect, entry: dict[str, Any], tls: str
+) -> None:
     with pytest.raises(errors.ConnectionFailedError):
-        failing(entry, TLS=tls)
+        failing(connect, entry, TLS=tls)
 
 
-def test_a_missing_database_is_named(entry: dict[str, Any]) -> None:
+def test_a_missing_database_is_named(connect: Connect, entry: dict[str, Any]) -> None:
     with pytest.raises(errors.DatabaseMissingError, match="nobody_made_it"):
-        failing(entry, DB_NAME="nobody_made_it")
+        failing(connect, entry, DB_NAME="nobody_made_it")
 
 
-def test_a_slow_statement_ends_at_query_timeout_and_the_connection_goes_on(entry: dict[str, Any]) -> None:
-    with db_plugins.connect({**entry, "QUERY_TIMEOUT": 0.5}, models=[Shop]) as db:
+def test_a_slow_statement_ends_at_query_timeout_and_the_connection_goes_on(
+    connect: Connect, entry: dict[str, Any]
+) -> None:
+    with connect({**entry, "QUERY_TIMEOUT": 0.5}, models=[Shop]) as db:
         db.create_all()
         db.query(Shop).insert({"name": "a"})
         sleep = "pg_sleep(5)::text = ''" if db.engine == "postgresql" else "SLEEP(5) = 0"
@@ -92,31 +107,56 @@ def test_a_slow_statement_ends_at_query_timeout_and_the_connection_goes_on(entry
         assert db.query(Shop).count() == 1
 
 
-def kill_connection(db: db_plugins.Database, pool: sa.Engine) -> None:
-    """End the server's side of the connection that ``db`` holds."""
-    if db.engine == "postgresql":
-        pid = db.native.execute(sa.text("SELECT pg_backend_pid()")).scalar()
-        end = f"SELECT pg_terminate_backend({pid})"
-    else:
-        pid = db.native.execute(sa.text("SELECT connection_id()")).scalar()
-        end = f"KILL {pid}"
-    with pool.connect() as other:
-        other.execute(sa.text(end))
+def kill_connections(entry: dict[str, Any]) -> None:
+    """End the server's side of all connections to the database."""
+    with db_plugins.connect(entry, models=[]) as other, other.native.connect() as connection:
+        if other.engine == "postgresql":
+            killing = (
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database()"
+            )
+            connection.execute(sa.text(f"{killing} AND pid <> pg_backend_pid()"))
+        else:
+            listing = "SELECT id FROM information_schema.processlist WHERE db = DATABASE()"
+            for pid in connection.execute(sa.text(f"{listing} AND id <> connection_id()")).scalars().all():
+                connection.execute(sa.text(f"KILL {pid}"))
+    time.sleep(0.1)
 
 
 def test_a_connection_killed_in_a_transaction_commits_nothing_and_may_be_retried(
-    entry: dict[str, Any],
+    connect: Connect, entry: dict[str, Any]
 ) -> None:
-    with db_plugins.connect(entry, models=[Shop]) as db:
+    with connect(entry, models=[Shop]) as db:
         db.create_all()
-        pool = db.native
         with pytest.raises(errors.ConnectionLostError) as caught, db.transaction() as tx:
             tx.query(Shop).insert({"name": "a"})
-            kill_connection(tx, pool)
-            time.sleep(0.1)
+            kill_connections(entry)
             tx.query(Shop).insert({"name": "b"})
         assert caught.value.retryable
         assert db.query(Shop).count() == 0
+
+
+def test_a_connection_killed_between_calls_is_replaced_however_long_it_was_idle(
+    connect: Connect, entry: dict[str, Any]
+) -> None:
+    """Within the time in which none is pinged, and after it."""
+    with connect(entry, models=[Shop]) as db:
+        db.create_all()
+
+        def insert_in_a_transaction() -> None:
+            with db.transaction() as tx:
+                tx.query(Shop).insert({"name": f"b{idle}"})
+
+        for idle in (0.0, SECONDS_AT_HAND + 0.3):
+            for use in (
+                db.query(Shop).count,
+                lambda idle=idle: db.query(Shop).insert({"name": f"a{idle}"}),
+                insert_in_a_transaction,
+            ):
+                db.query(Shop).count()
+                kill_connections(entry)
+                time.sleep(idle)
+                use()
+        assert db.query(Shop).count() == 4
 
 
 def test_a_connection_killed_after_the_commit_undoes_nothing_and_is_replaced(
@@ -150,9 +190,9 @@ def test_a_connection_killed_after_the_commit_undoes_nothing_and_is_replaced(
         killer.dispose()
 
 
-def test_a_full_pool_is_told_with_what_to_raise(entry: dict[str, Any]) -> None:
+def test_a_full_pool_is_told_with_what_to_raise(connect: Connect, entry: dict[str, Any]) -> None:
     small = {**entry, "POOL_SIZE": 1, "MAX_OVERFLOW": 0, "POOL_TIMEOUT": 0.2}
-    with db_plugins.connect(small, models=[Shop]) as db:
+    with connect(small, models=[Shop]) as db:
         db.create_all()
         caught: list[BaseException] = []
 
@@ -170,16 +210,18 @@ def test_a_full_pool_is_told_with_what_to_raise(entry: dict[str, Any]) -> None:
         assert db.query(Shop).count() == 0
 
 
-def test_no_more_connections_than_the_pool_may_have(entry: dict[str, Any]) -> None:
-    with db_plugins.connect({**entry, "POOL_SIZE": 2, "MAX_OVERFLOW": 1}, models=[Shop]) as db:
+def test_no_more_connections_than_the_pool_may_have(connect: Connect, entry: dict[str, Any]) -> None:
+    with connect({**entry, "POOL_SIZE": 2, "MAX_OVERFLOW": 1}, models=[Shop]) as db:
         db.create_all()
         threads = [threading.Thread(target=lambda: db.query(Shop).count()) for _ in range(20)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert 1 <= db.native.pool.checkedin() <= 3
-        assert db.native.pool.checkedout() == 0
+        pool = db.native.pool
+        db.query(Shop).count()  # the one at hand is kept no longer
+        assert 1 <= pool.checkedin() <= 3
+        assert pool.checkedout() == 0
 
 
 def test_a_password_of_any_characters_works_and_is_shown_nowhere(entry: dict[str, Any], caplog: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import sqlite3
 import subprocess
@@ -110,12 +111,27 @@ def test_pool_options_on_a_database_in_memory_are_no_error() -> None:
 def test_what_is_no_database_is_told_with_its_path(tmp_path: Path) -> None:
     bad = tmp_path / "bad.db"
     bad.write_text("this is no database, but long enough to be looked at as one" * 20)
-    for path in (bad, tmp_path):
+    told = {
+        bad: "is no SQLite database",
+        tmp_path: "cannot be opened or made",
+        bad / "a.db": "cannot be opened or made",  # no folder can be made where a file is
+        bad / "below" / "a.db": "cannot be opened or made",
+    }
+
+    async def awaited(entry: Any) -> None:
+        async with db_plugins.connect_async(entry, models=MODELS) as db:
+            await db.query(Shop).all()
+
+    for path, words in told.items():
+        entry = {"ENGINE": "sqlite", "DB_NAME": str(path)}
         with (
-            db_plugins.connect({"ENGINE": "sqlite", "DB_NAME": str(path)}, models=MODELS) as db,
-            pytest.raises(ServerUnreachableError, match=path.name),
+            db_plugins.connect(entry, models=MODELS) as db,
+            pytest.raises(ServerUnreachableError, match=f"{path} {words}.*check the path") as caught,
         ):
             db.query(Shop).all()
+        assert caught.value.__cause__ is not None
+        with pytest.raises(ServerUnreachableError, match=f"{path} {words}.*check the path"):
+            asyncio.run(awaited(entry))
 
 
 def test_ddl_and_savepoints_roll_back(db: Any) -> None:

@@ -172,7 +172,7 @@ def open_migration(owner: SQLConnection, request: LockRequest) -> Iterator[SQLMi
 @contextmanager
 def _connections(owner: SQLConnection) -> Iterator[Callable[[], sa.Connection]]:
     """Makes connections that are nobody else's."""
-    from ..connection import checked_out, make_pool
+    from ..pools import checked_out, make_pool
 
     engine = type(owner.engine)(replace(owner.engine.settings, query_timeout=None))
     pool = make_pool(engine, poolclass=sa.NullPool)
