@@ -1,11 +1,12 @@
 """MongoDB for db_plugins: ``ENGINE`` "mongodb" (PyMongo) and "mongomock" (in memory, extra ``mock``).
 
-    plugin.py       the hook: names the Engine class
+    plugin.py       the hook: names the class that chooses between the two engines
     engine.py       pure: compile, classify, check_model; ``choose`` hands ENGINE mongomock to mock.py
     translate.py    pure: nodes → filter documents, order → sort, operands → update documents
     codec.py        pure: a column's value ↔ what is stored in BSON
     errors.py       pure: driver exception → our error, by code
-    client.py       settings → MongoClient
+    client.py       settings → MongoClient, AsyncMongoClient
+    awaited.py      PyMongo's asynchronous classes as their synchronous twins
     connection.py   the driver: find, insert, update, delete, transactions
     numbering.py    integer keys, numbered by a counters collection
     storage.py      collections and indexes

@@ -18,9 +18,11 @@ from db_plugins.aggregates import GroupOrder, Term
 from db_plugins.engine import Aggregation, Compiled, Groups, SupportsAggregation
 from db_plugins.models import Field, Kind
 from db_plugins.nodes import Column, Operand
+from db_plugins.watching import say
 
 from .codec import decoder, plain_int
 from .translate import CannotSay, Translator, not_null
+from .wording import text_of_pipeline
 
 if TYPE_CHECKING:
     from .engine import Find
@@ -158,8 +160,9 @@ class AggregatingVerbs(SupportsAggregation):
             stages, is_sorted = make_pipeline(find.translator or Translator(find.info), find, wanted)
         except CannotSay:
             return None
+        say(lambda: text_of_pipeline(find.info.store, stages))
         with self._during("read", find.info), self._documents(find, stages) as documents:
-            return read_groups(wanted, documents, is_sorted)
+            return read_groups(wanted, documents.to_list(), is_sorted)
 
     def _documents(self, find: Find, stages: Sequence[Stage]) -> Any:
         collection = self._database[find.info.store]

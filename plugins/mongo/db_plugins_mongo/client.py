@@ -17,7 +17,15 @@ from pymongo import errors as driver
 from db_plugins.config import Settings
 from db_plugins.errors import ConfigError
 
-__all__ = ["MongoSettings", "address_of", "database_of", "make_client", "options_of", "user_of"]
+__all__ = [
+    "MongoSettings",
+    "address_of",
+    "database_of",
+    "make_async_client",
+    "make_client",
+    "options_of",
+    "user_of",
+]
 
 _URL = re.compile(r"^[^:]+://(?:(?P<user>[^:@/]*)(?::[^@/]*)?@)?(?P<hosts>[^/?]*)(?:/(?P<database>[^?]*))?")
 
@@ -114,10 +122,30 @@ def _target(settings: Settings) -> dict[str, Any]:
     return {"host": host.split(","), "port": port}
 
 
+#: The first PyMongo whose asynchronous half is no beta.
+ASYNC_SINCE = (4, 13)
+
+
 def make_client(settings: Settings) -> pymongo.MongoClient[dict[str, Any]]:
     """A client that has not connected yet. Raises ConfigError for options that PyMongo refuses."""
+    return _made(pymongo.MongoClient, settings, options_of(settings))  # type: ignore[no-any-return]
+
+
+def make_async_client(settings: Settings) -> pymongo.AsyncMongoClient[dict[str, Any]]:
+    """The same for an event loop: that of its first use. Raises ConfigError, too, where PyMongo is too old for it."""
+    if pymongo.version_tuple < ASYNC_SINCE:
+        raise ConfigError(
+            f"{settings.name}: connect_async needs PyMongo {'.'.join(map(str, ASYNC_SINCE))} or newer, and this is"
+            f" {pymongo.version}",
+            hint='pip install -U "db-plugins-mongo[async]"',
+        )
+    options = {**options_of(settings), **settings.async_options}
+    return _made(pymongo.AsyncMongoClient, settings, options)  # type: ignore[no-any-return]
+
+
+def _made(client: Any, settings: Settings, options: dict[str, Any]) -> Any:
     try:
-        return pymongo.MongoClient(**_target(settings), **options_of(settings), connect=False)
+        return client(**_target(settings), **options, connect=False)
     except (driver.ConfigurationError, TypeError, ValueError) as exc:
         secret = settings.password.reveal() if settings.password is not None else ""
         said = str(exc).splitlines()[0][:200]

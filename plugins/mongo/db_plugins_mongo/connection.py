@@ -11,8 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
-from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pymongo import errors as driver
@@ -29,10 +27,12 @@ from db_plugins.engine import (
 )
 from db_plugins.errors import UnsupportedOperationError
 from db_plugins.models import ModelInfo
+from db_plugins.watching import say
 
 from . import storage
 from .aggregates import AggregatingVerbs
-from .client import address_of, database_of, make_client, user_of
+from .awaited import driver_object
+from .client import address_of, database_of, user_of
 from .codec import CODEC_OPTIONS, row_maker
 from .engine import Find
 from .errors import Situation, during, note_stored
@@ -40,6 +40,7 @@ from .migrations.journal import MIGRATIONS
 from .migrations.role import MigratingConnection
 from .migrations.schema import Collection, collection_of, link_collection
 from .numbering import COUNTERS, Numbering
+from .wording import text_of_count, text_of_find, text_of_pipeline
 from .writes import PATIENCE_SECONDS, WritingVerbs, pause, was_contention
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ class Verbs(WritingVerbs):
             user=user_of(settings),
             in_transaction=session is not None,
             connect_timeout=settings.connect_timeout,
+            # PyMongo counts the wait for a connection as part of a call that has a limit.
+            pool_timeout=settings.query_timeout or settings.pool_timeout,
         )
         self._numbering = Numbering(database)
         self._situations: dict[tuple[str, ModelInfo | None], Situation] = {}
@@ -75,14 +78,16 @@ class Verbs(WritingVerbs):
 
     def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
         find: Find = query.native
+        say(lambda: text_of_find(find))
         make = row_maker(find.info, query.spec.columns, find.names)
         size = batch or _FETCH_ALL
         with self._during("read", find.info), self._cursor(find, size) as cursor:
-            while documents := list(islice(cursor, size)):
+            while documents := self._some(cursor, size):
                 yield make(documents)
 
     def rows(self, query: Compiled) -> list[tuple[Any, ...]]:
         find: Find = query.native
+        say(lambda: text_of_find(find))
         with self._during("read", find.info):
             if find.names_one and not (find.needs_pipeline or find.skip):
                 one = self._collection(find.info.store).find_one(
@@ -92,6 +97,10 @@ class Verbs(WritingVerbs):
             else:
                 documents = self._cursor(find, _FETCH_ALL).to_list()
         return row_maker(find.info, query.spec.columns, find.names)(documents)
+
+    def _some(self, cursor: Any, size: int) -> list[dict[str, Any]]:
+        """The next documents of a cursor, at most so many."""
+        return cursor.to_list(size)  # type: ignore[no-any-return]
 
     def _cursor(self, find: Find, size: int) -> Any:
         collection = self._collection(find.info.store)
@@ -113,6 +122,7 @@ class Verbs(WritingVerbs):
         find: Find = query.native
         if find.lookups:
             return self._count_together(find)
+        say(lambda: text_of_count(find))
         window = {name: n for name, n in (("skip", find.skip), ("limit", find.limit)) if n}
         with self._during("read", find.info):
             found = self._collection(find.info.store).count_documents
@@ -121,11 +131,12 @@ class Verbs(WritingVerbs):
     def _count_together(self, find: Find) -> int:
         stages = [*find.matching, *find.window, {"$count": "n"}]
         collection = self._collection(find.info.store)
+        say(lambda: text_of_pipeline(find.info.store, stages))
         with (
             self._during("read", find.info),
             collection.aggregate(stages, session=self._session, allowDiskUse=True) as found,
         ):
-            return int(next(iter(found), {"n": 0})["n"])  # of nothing there is no document
+            return sum(int(each["n"]) for each in found.to_list())  # of nothing there is no document
 
     # -- how a call is run -----------------------------------------------------------------------------------
 
@@ -175,16 +186,17 @@ class StoringVerbs(Verbs, SupportsStorage):
 class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions, MigratingConnection):
     """One database on a server. Shared by threads; PyMongo's pool is inside, and survives a fork."""
 
-    def __init__(self, settings: Settings, engine: str) -> None:
-        self._client = make_client(settings)
+    def __init__(self, settings: Settings, engine: str, client: Any) -> None:
+        self._client = client
         name = database_of(settings)
-        super().__init__(settings, engine, self._client.get_database(name, codec_options=CODEC_OPTIONS))
-        self._native = self._client.get_database(name)
+        super().__init__(settings, engine, client.get_database(name, codec_options=CODEC_OPTIONS))
+        self._native = client.get_database(name)
+        self._greeting: dict[str, Any] | None = None
 
     @property
     def native(self) -> Any:
-        """The pymongo Database."""
-        return self._native
+        """The pymongo Database, or AsyncDatabase."""
+        return driver_object(self._native)
 
     def version(self) -> str:
         with self._during("read"):
@@ -196,10 +208,13 @@ class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions, Migr
             "revision": ", ".join(self.heads()) or None,
         }
 
-    @cached_property
+    @property
     def _hello(self) -> dict[str, Any]:
-        with self._during("read"):
-            return dict(self._client.admin.command("hello"))
+        """What the server says of itself, asked once. A cached_property of Python 3.11 would hold a lock meanwhile."""
+        if self._greeting is None:
+            with self._during("read"):
+                self._greeting = dict(self._client.admin.command("hello"))
+        return self._greeting
 
     def _has_transactions(self) -> bool:
         return storage.has_transactions(self._hello)
@@ -267,8 +282,8 @@ class MongoTransaction(Verbs, AggregatingVerbs, TransactionConnection):
 
     @property
     def native(self) -> Any:
-        """The pymongo ClientSession."""
-        return self._session
+        """The pymongo ClientSession, or AsyncClientSession."""
+        return driver_object(self._session)
 
     def _again(self, work: Callable[[Any], T]) -> T:
         if self._read_only:

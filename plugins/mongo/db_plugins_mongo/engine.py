@@ -8,20 +8,21 @@ from functools import lru_cache
 from typing import Any, ClassVar
 
 from db_plugins.config import Settings
-from db_plugins.engine import Capability, Compiled, Connection, Engine, QuerySpec
+from db_plugins.engine import Capability, Compiled, Connection, Engine, QuerySpec, SupportsAsync
 from db_plugins.errors import EngineError, UnsupportedError, UnsupportedFilterError
 from db_plugins.joining import base_of
 from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Always
 
-from .client import MongoSettings
+from .client import MongoSettings, make_async_client, make_client
 from .codec import path_of
 from .databases import MongoDatabases
 from .errors import classify
 from .lookups import Stage, join_stages, match_stages
 from .translate import NOTHING, CannotSay, Filter, Translator
+from .wording import text_of_find
 
-__all__ = ["Find", "MongoEngine"]
+__all__ = ["DocumentEngine", "Find", "MongoEngine"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +79,9 @@ def _is_equality(condition: Any) -> bool:
     return condition is not None and (not isinstance(condition, Mapping) or set(condition) == {"$eq"})
 
 
-class MongoEngine(MongoDatabases, Engine):
-    """MongoDB 5.0 or newer, through PyMongo."""
+class DocumentEngine(MongoDatabases, Engine):
+    """What MongoDB and the mock have in common: all but the way to them. ``choose`` knows which is meant."""
 
-    name = "mongodb"
     settings_class = MongoSettings
     decimal_digits = 34
     joins = True
@@ -91,8 +91,6 @@ class MongoEngine(MongoDatabases, Engine):
         {
             Capability.WRITE,
             Capability.UNIQUE,
-            Capability.TRANSACTIONS,
-            Capability.MIGRATIONS,
             Capability.EXACT_DECIMAL,
             Capability.INFINITY,
         }
@@ -100,12 +98,12 @@ class MongoEngine(MongoDatabases, Engine):
 
     @classmethod
     def choose(cls, settings: Settings) -> type[Engine]:
-        """The mock's engine for ENGINE mongomock, else this."""
+        """The mock's engine for ENGINE mongomock, else the server's."""
         if settings.engine == "mongomock":
             from .mock import MongomockEngine
 
             return MongomockEngine
-        return cls
+        return MongoEngine
 
     def compile(self, spec: QuerySpec) -> Compiled:
         """The spec as a find; what MongoDB cannot say the same way is left to the core."""
@@ -135,7 +133,7 @@ class MongoEngine(MongoDatabases, Engine):
 
     def explain(self, query: Compiled) -> str:
         """The find or the aggregation in the shell's words."""
-        return _text(query.native)
+        return text_of_find(query.native)
 
     def _compile_several(self, spec: QuerySpec) -> Compiled:
         """A spec with joins or ``Exists``: all of it as one pipeline, or nothing."""
@@ -168,12 +166,6 @@ class MongoEngine(MongoDatabases, Engine):
         """Our error, by the server's code or the driver's class."""
         return classify(exc, self.name)
 
-    def connect(self, settings: Settings) -> Connection:
-        """A client that connects by itself when it is first used."""
-        from .connection import MongoConnection
-
-        return MongoConnection(settings, self.name)
-
     def check_native(self, condition: Any) -> None:
         """A native condition is a filter document."""
         if not isinstance(condition, Mapping) or not all(isinstance(name, str) for name in condition):
@@ -203,6 +195,31 @@ class MongoEngine(MongoDatabases, Engine):
                 )
 
 
+class MongoEngine(DocumentEngine, SupportsAsync):
+    """MongoDB 5.0 or newer, through PyMongo."""
+
+    name = "mongodb"
+    capabilities = DocumentEngine.capabilities | {
+        Capability.TRANSACTIONS,
+        Capability.MIGRATIONS,
+        Capability.NATIVE_ASYNC,
+    }
+
+    def connect(self, settings: Settings) -> Connection:
+        """A client that connects by itself when it is first used."""
+        from .connection import MongoConnection
+
+        return MongoConnection(settings, self.name, make_client(settings))
+
+    def connect_async(self, settings: Settings) -> Connection:
+        """The same over an AsyncMongoClient, for one event loop. Raises ConfigError where PyMongo's is too old."""
+        from .awaited import Client
+        from .connection import MongoConnection
+
+        client = Client(make_async_client(settings), settings.connect_timeout)
+        return MongoConnection(settings, self.name, client)
+
+
 def _with_native(said: Filter, native: Iterable[Any]) -> Filter:
     natives: list[Filter] = [dict(condition) for condition in native]
     if not natives:
@@ -220,53 +237,3 @@ def _projected(info: ModelInfo, columns: tuple[Field, ...]) -> dict[str, int]:
     if not wanted:
         return {"_id": 1}
     return wanted if "_id" in wanted else {**wanted, "_id": 0}
-
-
-def _text(find: Find) -> str:
-    """The statement in the shell's words, with ``?`` for every value."""
-    name = find.info.store
-    if find.needs_pipeline:
-        return f"db.{name}.aggregate([{', '.join(_stage(stage) for stage in find.pipeline())}])"
-    parts = [f"db.{name}.find({_shape(find.filter)}, {_flat(find.projection)})"]
-    parts += [f".sort({_flat(dict(find.sort))})"] if find.sort else []
-    parts += [f".skip({find.skip})"] if find.skip else []
-    parts += [f".limit({find.limit})"] if find.limit else []
-    return "".join(parts)
-
-
-#: Stages and parts of stages that hold names and numbers of the query, and no values.
-_OPEN = ("$sort", "$project", "$unwind", "$skip", "$limit", "from", "localField", "foreignField", "as")
-
-
-def _stage(stage: Stage) -> str:
-    """One stage, with ``?`` for every value."""
-    parts = []
-    for name, part in stage.items():
-        if name in _OPEN:
-            shown = _flat(part) if isinstance(part, Mapping) else str(part)
-        elif name == "pipeline":
-            shown = f"[{', '.join(_stage(each) for each in part)}]"
-        else:
-            shown = _stage(part) if name == "$lookup" else _shape(part)
-        parts.append(f"{name}: {shown}")
-    return f"{{{', '.join(parts)}}}"
-
-
-def _flat(numbers: Mapping[str, Any]) -> str:
-    return "{" + ", ".join(f"{name}: {number}" for name, number in numbers.items()) + "}"
-
-
-def _shape(part: Any, *, literal: bool = False) -> str:
-    if isinstance(part, Mapping) and not literal:
-        return (
-            "{"
-            + ", ".join(
-                f"{k}: {_shape(v, literal=k in ('$literal', '$in', '$nin'))}" for k, v in part.items()
-            )
-            + "}"
-        )
-    if isinstance(part, list) and not literal:
-        return "[" + ", ".join(_shape(item) for item in part) + "]"
-    if not literal and isinstance(part, str) and part.startswith("$"):
-        return part
-    return "?"

@@ -52,6 +52,7 @@ class Situation:
     model: ModelInfo | None = None
     in_transaction: bool = False
     connect_timeout: float | None = None
+    pool_timeout: float | None = None
 
 
 @contextmanager
@@ -250,8 +251,10 @@ def _evidence(exc: Exception, here: Situation) -> str:
 
 
 def _pool_timeout(_exc: Any, _answer: Mapping[str, Any], here: Situation) -> EngineError:
+    within = f"{here.pool_timeout:g} s" if here.pool_timeout else "the time allowed"
     return PoolTimeoutError(
-        f"no connection to {here.where} became free in time", hint="raise POOL_SIZE or POOL_TIMEOUT"
+        f"no connection to {here.where} became free within {within}",
+        hint="raise POOL_SIZE, MAX_OVERFLOW or POOL_TIMEOUT, or run fewer calls at once",
     )
 
 

@@ -11,29 +11,32 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import metadata
+from itertools import islice
 from typing import Any
 
 from pymongo import IndexModel
 from pymongo.errors import PyMongoError
 
 from db_plugins.config import Settings
-from db_plugins.engine import BulkResult, Capability, Compiled, Conflict, Connection
+from db_plugins.engine import BulkResult, Compiled, Conflict, Connection
 from db_plugins.errors import EngineError, PluginLoadError
 from db_plugins.evaluation import compute
 from db_plugins.models import Field, ModelInfo
 from db_plugins.models.values import fit
 from db_plugins.nodes import Compare, Like, Node, Operand, Value
 from db_plugins.spec import Order
+from db_plugins.watching import say
 
 from . import storage
 from .client import database_of
 from .codec import document_maker, path_of, row_maker
 from .connection import StoringVerbs
-from .engine import Find, MongoEngine
+from .engine import DocumentEngine, Find
 from .errors import note_stored
 from .merges import Merge, change_of, placer
 from .migrations.schema import Collection
 from .translate import CannotSay, Filter, Translator
+from .wording import text_of_update, text_of_updates
 
 __all__ = ["MockConnection", "MongomockEngine"]
 
@@ -67,13 +70,13 @@ class MockTranslator(Translator):
         return terms, flags
 
 
-class MongomockEngine(MongoEngine):
+class MongomockEngine(DocumentEngine):
     """mongomock-ng. Without transactions."""
 
     name = "mongomock"
     translator = MockTranslator
     joins = False
-    capabilities = MongoEngine.capabilities - {Capability.TRANSACTIONS, Capability.MIGRATIONS}
+    capabilities = DocumentEngine.capabilities
 
     def connect(self, settings: Settings) -> Connection:
         """The database of this name in the process's one mock client."""
@@ -89,7 +92,10 @@ class MockConnection(StoringVerbs):
     # The mock's collections are dicts: nobody may read them while another call writes.
 
     def rows(self, query: Compiled) -> list[tuple[Any, ...]]:
-        return [row for part in self.fetch(query) for row in part]  # its cursors have no to_list()
+        return [row for part in self.fetch(query) for row in part]
+
+    def _some(self, cursor: Any, size: int) -> list[dict[str, Any]]:
+        return list(islice(cursor, size))  # its cursors have no to_list()
 
     def fetch(self, query: Compiled, batch: int | None = None) -> Iterator[list[tuple[Any, ...]]]:
         with _lock:
@@ -173,6 +179,7 @@ class MockConnection(StoringVerbs):
         find: Find = query.native
         info = find.info
         collection = self._database[info.store]
+        say(lambda: text_of_update(find, values))
         with self._during("write", info), self._undone(collection) as done:
             documents = list(collection.find(find.filter))
             for document in documents:
@@ -192,6 +199,7 @@ class MockConnection(StoringVerbs):
         collection = self._database[model.store]
         place = placer(model, key)
         changed = [path_of(model, f) for f in columns]
+        say(lambda: text_of_updates(model, key, columns))
         documents = document_maker(model, (*key, *columns))(rows)
         with self._during("write", model), self._undone(collection) as done:
             for document in documents:

@@ -51,8 +51,8 @@ class Numbering:
     def restart(self, info: ModelInfo, field: Field) -> None:
         """Move past every row that is there: before the first number, and where other programs insert too."""
         path = path_of(info, field)
-        rows = self._database[info.store].find({path: {"$type": "number"}}, {path: 1}).sort(path, -1).limit(1)
-        self._advance(info.store, {"$max": {"last": max((int(row[path]) for row in rows), default=0)}})
+        row = self._database[info.store].find_one({path: {"$type": "number"}}, {path: 1}, sort=[(path, -1)])
+        self._advance(info.store, {"$max": {"last": int(row[path]) if row else 0}})
         self._started.add(info.store)
 
     def forget(self, store: str) -> None:

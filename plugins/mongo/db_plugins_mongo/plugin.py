@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from db_plugins.hookspecs import hookimpl
 
-from .engine import MongoEngine
+from .engine import DocumentEngine
 
 __all__ = ["dbp_register_engine"]
 
 
 @hookimpl
-def dbp_register_engine() -> type[MongoEngine]:
-    """The engine for all three names; ``MongoEngine.choose`` picks the mock."""
-    return MongoEngine
+def dbp_register_engine() -> type[DocumentEngine]:
+    """The engine for all three names; ``choose`` picks that of the server or the mock."""
+    return DocumentEngine

@@ -9,7 +9,6 @@ Inside a transaction the server gives it up at the first clash: there a lost rac
 
 from __future__ import annotations
 
-import random
 import time
 from abc import abstractmethod
 from collections import Counter
@@ -20,10 +19,12 @@ from typing import Any, TypeVar
 from pymongo import ReturnDocument
 from pymongo import errors as driver
 
+from db_plugins.awaiting import pause_after, sleep
 from db_plugins.engine import BulkResult, Compiled, Conflict, Connection
 from db_plugins.errors import ConflictError
 from db_plugins.models import Field, ModelInfo
 from db_plugins.nodes import Operand
+from db_plugins.watching import say
 
 from .codec import document_maker, path_of, row_maker
 from .engine import Find
@@ -31,6 +32,7 @@ from .errors import TRANSIENT, note_stored
 from .merges import Merge, clashing_paths, merge_of, updates_by_key
 from .numbering import Numbering
 from .translate import Translator
+from .wording import text_of_delete, text_of_insert, text_of_update, text_of_updates
 
 __all__ = ["PATIENCE_SECONDS", "WritingVerbs", "pause", "was_contention"]
 
@@ -65,6 +67,7 @@ class WritingVerbs(Connection):
     ) -> BulkResult:
         if not rows:
             return BulkResult()
+        say(lambda: text_of_insert(model, given, len(rows), conflict))
         documents = document_maker(model, given)(rows)
         with self._during("write", model):
             if conflict is None:
@@ -277,6 +280,7 @@ class WritingVerbs(Connection):
     def update(self, query: Compiled, values: Mapping[Field, Operand]) -> int:
         find: Find = query.native
         info = find.info
+        say(lambda: text_of_update(find, values))
         change = Translator(info).update_document(values)
         collection = self._collection(info.store)
         with self._during("write", info):
@@ -297,6 +301,7 @@ class WritingVerbs(Connection):
     ) -> int | None:
         if not rows:
             return 0
+        say(lambda: text_of_updates(model, key, columns))
         requests = updates_by_key(model, key, columns, rows)
         write = self._collection(model.store).bulk_write
         run = self._again if len(requests) == 1 else self._together
@@ -306,6 +311,7 @@ class WritingVerbs(Connection):
     def delete(self, query: Compiled) -> int:
         find: Find = query.native
         collection = self._collection(find.info.store)
+        say(lambda: text_of_delete(find))
         delete = collection.delete_one if find.names_one else collection.delete_many
         with self._during("write", find.info):
             return int(self._again(lambda session: delete(find.filter, session=session)).deleted_count)
@@ -341,4 +347,4 @@ def was_contention(exc: driver.OperationFailure) -> bool:
 
 def pause(attempt: int) -> None:
     """Wait a little, and longer each time, before the same is sent again."""
-    time.sleep(random.random() * min(0.005 * 2 ** min(attempt, 10), 0.2))
+    sleep(pause_after(attempt))

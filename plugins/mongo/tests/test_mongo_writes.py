@@ -542,7 +542,7 @@ def test_batches_that_meet_are_nobodys_error(mongodb: Any) -> None:
 @pytest.fixture
 def alone(mongodb: Any) -> Any:
     """A server in no replica set: it says so, and what it is sent has no transaction."""
-    mongodb(Star).connection.__dict__["_hello"] = {"isWritablePrimary": True}
+    mongodb(Star).connection._greeting = {"isWritablePrimary": True}
     return mongodb
 
 
