@@ -11,6 +11,7 @@ from db_plugins.testing import PluginConformance
 class TestMemory(PluginConformance):
     plugin = "memory"
     is_shared = False
+    generated_filters = 400  # it is compared with itself
     rows_in_bulk = 240  # each key of a list is compared with each row
 
     def config(self, tmp_path: Path) -> dict[str, Any]:

@@ -52,6 +52,51 @@ def test_one_that_drops_the_table(db):
     assert db.query(Star).count() == 0
     db.query(Star).insert({"name": "Vega"})
     db.drop_all(force=True)
+
+def test_a_session_that_commits_and_nests(db):
+    assert db.query(Star).count() == 0
+    if "SESSIONS" in db.capabilities:
+        with db.session(commit=False) as s:
+            s.add(Star(name="Vega"))
+            with s.begin_nested():
+                s.add(Star(name="Deneb"))
+            s.commit()
+"""
+#: The same for coroutines, which run without any other plugin, and for plain tests that have a loop of their own.
+AWAITED_TESTS = """
+import asyncio
+import pytest
+from models import Star
+
+@pytest.mark.parametrize("n", range(2))
+async def test_every_coroutine_begins_with_no_rows(async_db, n):
+    assert await async_db.query(Star).count() == 0
+    star = await async_db.query(Star).insert({"name": "Vega"})
+    assert star.id == 1
+    if "TRANSACTIONS" in async_db.capabilities:
+        async with async_db.transaction() as tx:
+            await tx.query(Star).insert({"name": "Deneb"})
+    async for star in async_db.query(Star).stream():
+        break
+
+async def test_tasks_that_are_the_first_to_use_it(async_db):
+    counted = await asyncio.gather(*[async_db.query(Star).count() for _ in range(10)])
+    assert counted == [0] * 10
+    await async_db.query(Star).insert({"name": "Vega"})
+    await async_db.drop_all(force=True)
+
+def test_a_loop_of_its_own(async_db):
+    async def main():
+        assert await async_db.query(Star).count() == 0
+        if "SESSIONS" in async_db.capabilities:
+            async with async_db.session(commit=False) as s:
+                s.add(Star(name="Vega"))
+                async with s.begin_nested():
+                    s.add(Star(name="Deneb"))
+                await s.commit()
+        else:
+            await async_db.query(Star).insert({"name": "Vega"})
+    asyncio.run(main())
 """
 
 
@@ -140,13 +185,15 @@ def entry(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[dict[str, 
         server.drop_database(name)
 
 
-def test_every_test_has_an_empty_database_of_its_own(run: Run, entry: dict[str, Any]) -> None:
-    """After commits and a dropped table, in any order, in xdist's workers; and the entry's own is never touched."""
+def test_every_test_has_an_empty_database_of_its_own(run: Run, entry: dict[str, Any], tmp_path: Path) -> None:
+    """003-27, 003-28, 003-29: after commits, savepoints and a dropped table, in any order, in xdist's workers; and the
+    entry's own is never touched. Nothing is left in the folder, and nothing is warned of."""
     files = {
         "conftest.py": CONFTEST,
         "models.py": MODELS,
         "test_stars.py": TESTS,
         "test_stars_again.py": TESTS,  # in this order: commits, a drop, commits, a drop
+        "test_stars_awaited.py": AWAITED_TESTS,
         "settings.py": settings_of(entry),
     }
     is_outside = entry["ENGINE"] not in ("memory", "mongomock")  # of the process that runs the tests
@@ -155,10 +202,12 @@ def test_every_test_has_an_empty_database_of_its_own(run: Run, entry: dict[str, 
             own.create_all()
             own.query(Star).insert({"name": "mine"})
     workers = ("-n2",) if find_spec("xdist") else ()
+    project, made = tmp_path / "project", {"pytest.ini", "__pycache__"}
     for options in (("-p", "no:randomly"), workers):
         done = run(files, *options)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert "8 passed" in done.stdout
+        assert "14 passed" in done.stdout
+        assert {p.name for p in project.iterdir()} - made == set(files)
     if is_outside:
         with db_plugins.connect(entry, models=[Star]) as own:
             assert [s.name for s in own.query(Star).all()] == ["mine"]
@@ -244,7 +293,7 @@ def test_test_names_the_database_that_is_used(run: Run, tmp_path: Path) -> None:
     }
     done = run(files, "-p", "no:randomly")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 passed" in done.stdout
+    assert "15 passed" in done.stdout
     assert all(Path(other).exists() for other in others)
     assert not Path(own).exists()
 
@@ -263,7 +312,7 @@ def test_test_that_names_the_own_database_is_refused(run: Run, tmp_path: Path) -
     }
     done = run(files)
     assert done.returncode == 1
-    assert "8 errors" in done.stdout
+    assert "10 errors" in done.stdout
     for name in ("default", "parts"):
         assert f"ConfigError: TEST of {name!r} names the entry's own database" in done.stdout
     assert not Path(own).exists()
@@ -402,7 +451,7 @@ def dbp_register_engine():
     }
     fails = run(files, "-q", "-k", "first_is_by or limit_0", "--dbp-report=report.json")
     assert fails.returncode == 0, fails.stdout + fails.stderr
-    assert "1 allowed failure" in fails.stdout
+    assert "2 allowed failure" in fails.stdout  # one on each face
     assert "see issue 7" in fails.stdout
 
 
@@ -424,7 +473,7 @@ def test_the_block_and_the_report_say_what_was_proved(
     block = done.stdout.partition("conformance of engine plugins")[2]
     assert f"TestMemory: memory {db_plugins.__version__}" in block
     assert "proved" in block
-    assert "1 refused" in block
+    assert "2 refused" in block  # one on each face
     assert "claims        WRITE" in block
     assert "not claimed" in block
     assert "no server to stop and kill" in block
@@ -438,6 +487,7 @@ def test_the_block_and_the_report_say_what_was_proved(
     capabilities = summarize(report)["memory"]["capabilities"]
     assert capabilities["WRITE"] == "proved"
     assert capabilities["SERIALIZABLE"] == "refused"
+    assert capabilities["NATIVE_ASYNC"] == "proved"
 
 
 def test_the_block_is_shown_though_nothing_but_the_class_is_imported(run: Run) -> None:

@@ -15,6 +15,7 @@ import pytest
 import db_plugins
 from db_plugins import and_, func, not_, or_
 from db_plugins.testing.fuzz import __main__ as fuzz
+from db_plugins.testing.fuzz import compare
 from db_plugins.testing.fuzz.cases import Case, Crash, Listing, Question, Term
 from db_plugins.testing.fuzz.compare import Arena, boundary_questions, make_rows
 from db_plugins.testing.fuzz.model import BOUNDARIES, Colour, Sample, source_of_model
@@ -140,10 +141,39 @@ def test_the_same_seed_asks_the_same(arena: Arena) -> None:
     asked: list[list[Question]] = [[], [], []]
     for questions, seed in zip(asked, (5, 5, 6), strict=True):
         arena.compare = questions.append  # type: ignore[assignment, method-assign, return-value]
+        compare._asked.clear()  # made anew, and not kept
         arena.seek("pages", seed=seed, examples=30)
     first, again, other = [list(map(str, questions)) for questions in asked]
     assert first == again != other
-    assert repr(make_rows(arena.maker, seed=5)) == repr(make_rows(arena.maker, seed=5))
+    make = make_rows.__wrapped__
+    assert repr(make(arena.maker, seed=5)) == repr(make(arena.maker, seed=5))
+
+
+def test_what_was_asked_of_one_engine_is_asked_of_the_next(
+    arena: Arena, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The questions are kept, not the answers: a second engine that is wrong is found as the first would be."""
+    assert arena.seek("pages", seed=5, examples=30) is None
+    known = compare._asked[arena.maker, "pages", 5, 30][1]
+    assert len(known) >= 30
+    asked: list[Question] = []
+    ask = arena.compare
+    monkeypatch.setattr(arena, "compare", lambda question: asked.append(question) or ask(question))
+    assert arena.seek("pages", seed=5, examples=30) is None
+    assert asked == known
+    wrong = next(question for question in known if question.where is not None)
+    monkeypatch.setattr(
+        arena,
+        "compare",
+        lambda question: (
+            compare.Difference(compare.Case(arena.rows, question), 1, 2)
+            if str(question) == str(wrong)
+            else None
+        ),
+    )
+    found = arena.seek("pages", seed=5, examples=30)
+    assert found is not None
+    assert str(found.case.question) == str(wrong)
 
 
 def test_the_source_of_a_question_asks_what_the_question_asks(arena: Arena) -> None:

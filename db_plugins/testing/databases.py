@@ -7,6 +7,7 @@ SupportsDatabases       <DB_NAME>_test_<worker> on the entry's server, made and 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,14 +15,17 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from .. import config, registry
+from ..async_database import AsyncDatabase, LoopDatabase
+from ..awaiting import here, wait
 from ..blocks import driver_errors
 from ..config import Settings
 from ..database import Database
-from ..engine import Engine, SupportsDatabases
+from ..engine import Connection, Engine, SupportsDatabases, SupportsStorage
 from ..errors import ConfigError, UnsupportedOperationError
+from ..models import own_tables
 from .memory import MemoryEngine
 
-__all__ = ["isolated_database"]
+__all__ = ["isolated_async_database", "isolated_database"]
 
 
 @contextmanager
@@ -57,6 +61,50 @@ def isolated_database(
     finally:
         with driver_errors(engine):
             engine.drop_database(own)
+
+
+@contextmanager
+def isolated_async_database(
+    target: str | Mapping[str, Any], *, models: Sequence[Any] | None = None, worker: str = "main"
+) -> Iterator[AsyncDatabase]:
+    """As ``isolated_database``, for tests on an event loop. Its connections end with the loop."""
+    with (
+        isolated_database(target, models=models, worker=worker) as database,
+        _Prepared(database._settings, database._load_models) as prepared,
+    ):
+        yield AsyncDatabase(prepared)
+
+
+class _Prepared(LoopDatabase):
+    """One whose tables are made at first use, where they are not there: a database in memory is another one."""
+
+    def __init__(self, settings: Settings, load_models: Any) -> None:
+        super().__init__(settings, load_models)
+        self._turn = asyncio.Lock()
+        self._is_prepared = False
+        self._by: Any = None
+
+    def _connected(self) -> Connection:
+        connection = super()._connected()
+        if self._is_prepared or self._by == here():
+            return connection
+        wait(self._turn.acquire())
+        try:
+            self._by = here()
+            if not self._is_prepared:
+                self._prepare(connection)
+            self._is_prepared = True
+        finally:
+            self._by = None
+            self._turn.release()
+        return connection
+
+    def _prepare(self, connection: Connection) -> None:
+        models = own_tables(self._models(required=False))
+        if models and isinstance(connection, SupportsStorage):
+            there = connection.existing()
+            if any(model.store not in there for model in models):
+                self.create_all()
 
 
 @contextmanager

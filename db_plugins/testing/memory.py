@@ -27,6 +27,7 @@ from ..engine import (
     Conflict,
     Connection,
     Engine,
+    SupportsAsync,
     SupportsStorage,
     SupportsTransactions,
     TransactionConnection,
@@ -45,7 +46,7 @@ Row = tuple[Any, ...]
 Stored = dict[str, Any]
 
 
-class MemoryEngine(Engine):
+class MemoryEngine(Engine, SupportsAsync):
     """Runs every spec as it is, over Python objects."""
 
     name = "memory"
@@ -55,6 +56,7 @@ class MemoryEngine(Engine):
             Capability.UNIQUE,
             Capability.TRANSACTIONS,
             Capability.SAVEPOINTS,
+            Capability.NATIVE_ASYNC,
             Capability.MICROSECONDS,
             Capability.EXACT_DECIMAL,
             Capability.INFINITY,
@@ -70,6 +72,13 @@ class MemoryEngine(Engine):
 
     def connect(self, settings: Settings) -> MemoryConnection:
         return MemoryConnection(self)
+
+    def connect_async(self, settings: Settings) -> MemoryConnection:
+        # Nothing here waits for anybody, and the rows are the same in every loop.
+        self._shared = self._shared or MemoryConnection(self)
+        return self._shared
+
+    _shared: MemoryConnection | None = None
 
 
 class _Table:
@@ -107,9 +116,11 @@ class MemoryConnection(Connection, SupportsStorage, SupportsTransactions):
 
     def _select(self, spec: QuerySpec) -> list[Stored]:
         rows = self._table(spec.model).rows.values()
-        if spec.where is None:
+        where = spec.where
+        if where is None:
             return list(rows)
-        return [row for row in rows if evaluate(spec.where, _as_mapping(spec.model, row))]
+        columns = [(f.name, f.column) for f in spec.model.fields]
+        return [row for row in rows if evaluate(where, {name: row.get(at) for name, at in columns})]
 
     @staticmethod
     def _window(spec: QuerySpec, rows: list[Stored]) -> list[Stored]:

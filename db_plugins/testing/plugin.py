@@ -1,7 +1,9 @@
-"""The pytest plugin: fixture ``db``, its options, and the conformance kit's block at the end of a run."""
+"""The pytest plugin: fixtures ``db`` and ``async_db``, their options, and the conformance kit's block at the end of a run."""
 
 from __future__ import annotations
 
+import asyncio
+import inspect
 import os
 import sys
 import warnings
@@ -10,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .report import Outcomes
+from .report import Outcomes, face_of
 
 if TYPE_CHECKING:
+    from ..async_database import AsyncDatabase
     from ..database import Database
 
-__all__ = ["db", "db_config", "db_models"]
+__all__ = ["async_db", "db", "db_config", "db_models"]
 
 if "db_plugins.testing.kit" not in sys.modules:
     pytest.register_assert_rewrite("db_plugins.testing.kit")
@@ -26,7 +29,24 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--dbp-database", metavar="NAME", help="entry of the settings that the fixture db is made from"
     )
+    group.addoption(
+        "--dbp-face",
+        choices=["sync", "async", "both"],
+        default="both",
+        help="which part of the conformance kit is run: what connect gives, what connect_async gives, or both",
+    )
     group.addoption("--dbp-report", metavar="FILE", help="write what the conformance kit has proved, as JSON")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Of the conformance kit leave the tests of the face that is asked for; the two make up the whole."""
+    wanted = config.getoption("dbp_face")
+    if wanted == "both":
+        return
+    left = [item for item in items if face_of(item) not in (None, wanted)]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item not in set(left)]
 
 
 @pytest.hookimpl(trylast=True)
@@ -65,6 +85,29 @@ def db(db_config: str | Mapping[str, Any], db_models: Sequence[Any] | None) -> I
     worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
     with isolated_database(db_config, models=db_models, worker=worker) as database:
         yield database
+
+
+@pytest.fixture
+def async_db(db_config: str | Mapping[str, Any], db_models: Sequence[Any] | None) -> Iterator[AsyncDatabase]:
+    """As ``db``, an AsyncDatabase: for coroutines as tests (by pytest-asyncio, anyio, or this plugin alone) and for
+    ``asyncio.run`` in plain ones."""
+    from .databases import isolated_async_database
+
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
+    with isolated_async_database(db_config, models=db_models, worker=worker) as database:
+        yield database
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> bool | None:
+    """Run a coroutine that takes ``async_db``, where no other plugin does: pytest-asyncio has made a function of it by
+    now, and anyio has put its fixture there."""
+    names = pyfuncitem.fixturenames
+    if "async_db" not in names or "anyio_backend" in names or not inspect.iscoroutinefunction(pyfuncitem.obj):
+        return None
+    taken = inspect.signature(pyfuncitem.obj).parameters
+    asyncio.run(pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in taken}))
+    return True
 
 
 def _default_entry() -> str | Mapping[str, Any]:

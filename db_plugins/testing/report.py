@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Outcomes"]
+__all__ = ["Outcomes", "face_of"]
 
 #: The name under which a test's report carries what it is about; see kit/harness.py.
 PROPERTY = "dbp_conformance"
@@ -25,6 +25,15 @@ KINDS = ("proved", "refused", "not claimed", "allowed failure", "not run", "fail
 #: Skips that say nothing about the engine: its refusal is tested only where the capability is not claimed.
 _CLAIMED = "claimed: "
 _NOT_CLAIMED = "not claimed: "
+
+
+def face_of(item: Any) -> str | None:
+    """The face that a test of the conformance kit is about; ``None`` for any other item that pytest has collected."""
+    if not hasattr(getattr(item, "cls", None), "_faces"):
+        return None
+    callspec = getattr(item, "callspec", None)
+    face = "sync" if callspec is None else callspec.params.get("face", "sync")
+    return "async" if face == "async" or "connect_async" in item.fixturenames else "sync"
 
 
 @dataclass

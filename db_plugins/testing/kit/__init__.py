@@ -12,6 +12,7 @@ from .attacks import Attacks
 from .bulk import Bulk
 from .bulk_conflicts import BulkConflicts
 from .bulk_updates import BulkUpdates
+from .cancelling import Cancelling
 from .cascades import Cascades, CascadesAsSession, CascadesTogether
 from .conflicts import Conflicts
 from .creations import Creations
@@ -27,6 +28,7 @@ from .integrity import Integrity
 from .joins import Joins
 from .keys import Keys
 from .likes import Likes
+from .loops import Loops
 from .mapping import Mapping
 from .migration_pairs import MigrationPairs
 from .migration_races import MigrationRaces
@@ -49,10 +51,13 @@ from .sessions import Sessions
 from .sharing import Sharing
 from .storage import Storage
 from .streams import Streams
+from .tasks import Tasks
+from .ticking import Ticking
 from .transactions import Transactions
 from .upserts import Upserts
 from .values import Values
 from .versions import Versions
+from .watching import Watching
 from .writes import Writes
 
 __all__ = ["PluginConformance"]
@@ -101,6 +106,11 @@ class PluginConformance(
     Conflicts,
     Sessions,
     Sharing,
+    Watching,
+    Tasks,
+    Cancelling,
+    Ticking,
+    Loops,
     Migrations,
     MigrationRefusals,
     MigrationStarts,

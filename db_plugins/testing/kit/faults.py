@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from db_plugins import Capability, connect
+from db_plugins import Capability, Database
 from db_plugins.errors import ServerUnreachableError
 
 from .harness import Harness, subject
@@ -31,10 +31,12 @@ class Faults(Harness):
         yield server
         server.stop()
 
-    def test_a_stopped_server_is_unreachable(self, own_server_of_kit: Any) -> None:
+    def test_a_stopped_server_is_unreachable(
+        self, own_server_of_kit: Any, connects: Callable[..., Database]
+    ) -> None:
         server = own_server_of_kit
         entry = server.fresh_entry()
-        with connect({**entry, "CONNECT_TIMEOUT": 3}, models=[Star]) as db:
+        with connects({**entry, "CONNECT_TIMEOUT": 3}, models=[Star]) as db:
             db.create_all()
             server.stop()
             for use in (db.ping, db.query(Star).all, lambda: db.query(Star).insert({"name": "a"})):
@@ -45,9 +47,11 @@ class Faults(Harness):
             server.start()
             assert db.query(Star).count() == 0
 
-    def test_after_a_kill_and_a_restart_the_next_call_works(self, own_server_of_kit: Any) -> None:
+    def test_after_a_kill_and_a_restart_the_next_call_works(
+        self, own_server_of_kit: Any, connects: Callable[..., Database]
+    ) -> None:
         server = own_server_of_kit
-        with connect(server.fresh_entry(), models=[Star]) as db:
+        with connects(server.fresh_entry(), models=[Star]) as db:
             db.create_all()
             db.query(Star).insert({"name": "a"})
             for name in ("b", "c"):

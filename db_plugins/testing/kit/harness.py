@@ -9,8 +9,9 @@ class TestDuckDB(PluginConformance): plugin, config(), allowed_failures, server,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Protocol, TypeVar
 
@@ -18,22 +19,37 @@ import pytest
 
 from db_plugins import Capability, Database
 from db_plugins import connect as connect_to
+from db_plugins import connect_async as connect_to_async
 from db_plugins.engine import Connection, SupportsSessions, SupportsStorage, SupportsTransactions
 
-from ..report import PROPERTY
+from ...errors import PluginError
+from ...registry import load_engine
+from ..report import PROPERTY, face_of
+from .faces import FACES, connect_driven
 from .models import Star
 from .samples import STARS
 
 if TYPE_CHECKING:
+    from db_plugins.async_database import AsyncDatabase
+
     from .migration_models import Bench
 
-__all__ = ["NOT_YET_PROVABLE", "Connect", "Harness", "refuses", "requires", "subject"]
+__all__ = [
+    "NOT_YET_PROVABLE",
+    "Connect",
+    "ConnectAsync",
+    "Harness",
+    "faces",
+    "refuses",
+    "requires",
+    "subject",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T", bound=type)
 
 #: Capabilities whose API comes with a later release of the kit, so that neither claim nor refusal can be shown.
-NOT_YET_PROVABLE = (Capability.NATIVE_ASYNC,)
+NOT_YET_PROVABLE: tuple[Capability, ...] = ()
 
 
 #: The server's version, asked once for each class.
@@ -44,6 +60,12 @@ class Connect(Protocol):
     """The type of the fixtures ``connect`` and ``alarmed``."""
 
     def __call__(self, *models: type, **settings: Any) -> Database: ...
+
+
+class ConnectAsync(Protocol):
+    """The type of the fixture ``connect_async``."""
+
+    def __call__(self, *models: type, **settings: Any) -> AbstractAsyncContextManager[AsyncDatabase]: ...
 
 
 def requires(*capabilities: Capability) -> Callable[[F], F]:
@@ -80,6 +102,27 @@ def subject(name: str, *capabilities: Capability) -> Callable[[T], T]:
     return mark
 
 
+def faces(*names: str) -> Callable[[F], F]:
+    """The test is about these faces only."""
+
+    def mark(test: F) -> F:
+        test.kit_faces = names  # type: ignore[attr-defined]
+        return test
+
+    return mark
+
+
+@cache
+def can_be_awaited(plugin: str) -> bool:
+    """Does the engine of this name claim it? Without it worker threads make the calls, by code that is none of its own."""
+    try:
+        loaded = load_engine(plugin)
+        engine = loaded.choose(loaded.settings_class(name=plugin, plugin=plugin, engine=plugin.lower()))
+    except PluginError:
+        return False  # its first test tells
+    return Capability.NATIVE_ASYNC in engine.capabilities
+
+
 class Harness:
     """What a subclass says about its plugin, and what each test is given."""
 
@@ -95,6 +138,8 @@ class Harness:
     #: How many rows are many, in the tests where each of them may cost a look at all others. Not below 201, which takes
     #: two statements.
     rows_in_bulk: ClassVar[int] = 1200
+    #: The faces of a Database that its tests are shown, of those that the engine has.
+    faces: ClassVar[tuple[str, ...]] = FACES
     #: pytest's, for ``config``: fixtures of your own (``getfixturevalue``), and what is to be undone (``addfinalizer``).
     request: pytest.FixtureRequest
 
@@ -129,12 +174,22 @@ class Harness:
         return dict(self.config(tmp_path))
 
     @pytest.fixture
-    def connect(self, entry: dict[str, Any]) -> Iterator[Connect]:
+    def face(self, request: pytest.FixtureRequest) -> str:
+        """``"sync"`` or ``"async"``: whose Database the test is given."""
+        return getattr(request, "param", "sync")
+
+    @pytest.fixture
+    def connects(self, face: str) -> Callable[..., Database]:
+        """``connect``, or the one whose Database drives an AsyncDatabase."""
+        return connect_driven if face == "async" else connect_to
+
+    @pytest.fixture
+    def connect(self, entry: dict[str, Any], connects: Callable[..., Database]) -> Iterator[Connect]:
         """``connect(Star)``: a Database on the test's database; the first call makes the tables."""
         opened: list[Database] = []
 
         def open_(*models: type, **settings: Any) -> Database:
-            database = connect_to({**entry, **settings}, models=models)
+            database = connects({**entry, **settings}, models=models)
             opened.append(database)
             if models and Capability.WRITE in database.capabilities:
                 database.create_all()
@@ -147,6 +202,19 @@ class Harness:
         for database in opened:
             with suppress(Exception):
                 database.close()
+
+    @pytest.fixture
+    def connect_async(self, entry: dict[str, Any]) -> ConnectAsync:
+        """``async with connect_async(Star) as db``: an AsyncDatabase on the test's database, with the tables made."""
+
+        @asynccontextmanager
+        async def open_(*models: type, **settings: Any) -> AsyncIterator[AsyncDatabase]:
+            async with connect_to_async({**entry, **settings}, models=models) as db:
+                if models:
+                    await db.create_all()
+                yield db
+
+        return open_
 
     @pytest.fixture
     def bench(self, entry: dict[str, Any], tmp_path: Path) -> Iterator[Bench]:
@@ -165,17 +233,32 @@ class Harness:
         return db
 
     @pytest.fixture
-    def alarmed(self, entry: dict[str, Any]) -> Connect:
+    def alarmed(self, entry: dict[str, Any], connects: Callable[..., Database]) -> Connect:
         """``alarmed(Star)``: a Database that fails the test when anything reaches the server."""
 
         def open_(*models: type, **settings: Any) -> Database:
-            database = connect_to({**entry, **settings}, models=models)
-            database._connection = _Alarm()
+            database = connects({**entry, **settings}, models=models)
+            database._open = _Alarm  # type: ignore[method-assign]
             return database
 
         return open_
 
     # -- which tests run -------------------------------------------------------------------------------------------
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Show each test that is given a Database both faces of it, if the engine can be awaited."""
+        if "face" not in metafunc.fixturenames:
+            return
+        metafunc.parametrize("face", self._faces(metafunc.function), indirect=True)
+
+    @classmethod
+    def _faces(cls, test: Any) -> tuple[str, ...]:
+        only: tuple[str, ...] | None = getattr(test, "kit_faces", None)
+        if only is not None:
+            return only
+        return tuple(
+            face for face in FACES if face in cls.faces and (face == "sync" or can_be_awaited(cls.plugin))
+        )
 
     @pytest.fixture(autouse=True)
     def _conformance(self, request: pytest.FixtureRequest) -> None:
@@ -202,6 +285,9 @@ class Harness:
             not_claimed=[c for c in Capability if c not in engine.capabilities and c not in NOT_YET_PROVABLE],
             not_yet_provable=list(NOT_YET_PROVABLE),
         )
+        if face_of(request.node) == "async" and Capability.NATIVE_ASYNC in engine.capabilities:
+            needs = dict.fromkeys((*getattr(test, "kit_requires", ()), Capability.NATIVE_ASYNC))
+            self._tell(request, requires=list(needs))
         self._skip_unclaimed(test, engine.capabilities)
 
     @staticmethod

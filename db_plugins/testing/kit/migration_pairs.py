@@ -181,13 +181,11 @@ def _there_and_back(bench: Bench, a: Version, b: Version) -> None:
     one, other = bench.open(made(a)), bench.open(made(b))
     bench.made(one, "A")
     bench.migrate(one)
-    assert bench.is_clean(one)
-    first = bench.fingerprint(one)
+    first = bench.clean_fingerprint(one)
     step = bench.make(other, "B")
     if step is not None:
         bench.migrate(other)
-    assert bench.is_clean(other)
-    there = bench.fingerprint(other)
+    there = bench.clean_fingerprint(other)
     if step is not None:
         m.downgrade(other, folder=bench.folder)
         assert bench.fingerprint(one) == first

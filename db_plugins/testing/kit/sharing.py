@@ -12,7 +12,7 @@ import pytest
 
 from db_plugins import Capability
 
-from .harness import Connect, Harness, subject
+from .harness import Connect, Harness, faces, subject
 from .models import Star
 
 __all__ = ["Sharing"]
@@ -48,6 +48,7 @@ class Sharing(Harness):
         assert not failures, failures[0]
         assert db.query(Star).filter(band="X").count() == 40
 
+    @faces("sync")
     def test_threads_that_are_the_first_to_use_it_make_one_connection(
         self, connect: Connect, entry: dict[str, Any]
     ) -> None:

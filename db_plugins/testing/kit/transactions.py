@@ -18,7 +18,7 @@ from db_plugins.errors import (
     UnsupportedOperationError,
 )
 
-from .harness import Connect, Harness, refuses, requires, subject
+from .harness import Connect, Harness, faces, refuses, requires, subject
 from .models import Star
 
 __all__ = ["Beside", "Stop", "Transactions"]
@@ -239,6 +239,7 @@ class Transactions(Harness):
 
     # -- tasks -----------------------------------------------------------------------------------------------------
 
+    @faces("sync")
     def test_a_task_started_inside_that_uses_db_is_refused(self, connect: Connect) -> None:
         db = connect(Star)
 
