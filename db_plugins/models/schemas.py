@@ -18,6 +18,8 @@ from collections.abc import Callable, Iterable
 from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+from sqlalchemy.types import TypeDecorator
+
 from ..errors import ConfigError, InvalidValueError, nearest
 from .describe import ModelInfo, describe
 from .fields import Field, Kind
@@ -26,7 +28,7 @@ from .values import Limits, make_checker
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-__all__ = ["schemas"]
+__all__ = ["compared_type", "schemas"]
 
 
 def schemas(
@@ -59,6 +61,38 @@ def schemas(
         make.model("Update", {f.name: make.change(f) for f in given if not f.primary_key}, extra="forbid"),
         make.model("Read", {f.name: make.stored(f) for f in shown}),
     )
+
+
+def compared_type(info: ModelInfo, field: Field) -> Any:
+    """The type of a value, given as text, that is to be compared with this column: for parameters of a request.
+
+    Any 64-bit integer, as in filters; NaN, which would stand for NULL, is refused. Raises InvalidValueError for a column
+    whose values no text can give.
+    """
+    pydantic = _load_pydantic()
+    kind = _read_type(field) if field.to_stored is not None else _Maker(pydantic, info)._python_type(field)
+    if kind in (None, Any, list[float]):
+        raise InvalidValueError(
+            f"{field.label} holds {field.kind.value}, which no parameter can give", hint="filter by another"
+        )
+    if kind in (float, Decimal):
+        kind = Annotated[kind, pydantic.Field(allow_inf_nan=False)]
+    if field.enum_class is not None:
+        by_text = {str(member.value): member for member in field.enum_class}
+        kind = Annotated[kind, pydantic.BeforeValidator(lambda text: by_text.get(text, text))]
+    return Annotated[kind, pydantic.AfterValidator(make_checker(field, Limits(), in_filter=True))]
+
+
+def _read_type(field: Field) -> Any:
+    """What a TypeDecorator says that its values are; where it says nothing, SQLAlchemy 2.1 asks what it stores."""
+    kind: Any = field.table_column.type
+    while True:
+        try:
+            return kind.python_type
+        except NotImplementedError:
+            if not isinstance(kind, TypeDecorator):
+                return None
+            kind = kind.impl_instance
 
 
 def _load_pydantic() -> Any:

@@ -1,0 +1,1 @@
+"""A web application over any engine: see ``app.py``."""
