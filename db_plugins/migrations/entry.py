@@ -65,22 +65,34 @@ class Entry:
         with self.errors():
             return tuple(sorted(self.role.heads()))
 
-    def wanted(self, *, renames: Sequence[Rename] = (), from_nothing: bool = False) -> Wanted:
-        """What the models ask for."""
+    def wanted(
+        self,
+        *,
+        renames: Sequence[Rename] = (),
+        from_nothing: bool = False,
+        applied: Sequence[str] | None = None,
+    ) -> Wanted:
+        """What the models ask for. ``applied``, if it is known already, saves asking the database."""
         from ..models import association_tables, own_tables
 
         models = self.db._models()
         return Wanted(
             models=own_tables(models),
             links=association_tables(models),
-            history=self.history.paths(self.applied()),
+            history=self.history.paths(self.applied() if applied is None else applied),
             renames=tuple(renames),
             from_nothing=from_nothing,
         )
 
-    def difference(self, *, renames: Sequence[Rename] = (), from_nothing: bool = False) -> Difference:
+    def difference(
+        self,
+        *,
+        renames: Sequence[Rename] = (),
+        from_nothing: bool = False,
+        applied: Sequence[str] | None = None,
+    ) -> Difference:
         """What has to change so that the database is as the models ask for."""
-        wanted = self.wanted(renames=renames, from_nothing=from_nothing)
+        wanted = self.wanted(renames=renames, from_nothing=from_nothing, applied=applied)
         with self.errors():
             return self.role.difference(wanted)
 

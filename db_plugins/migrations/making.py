@@ -78,7 +78,7 @@ def make_migrations(
     applied = entry.applied()
     _check_up_to_date(entry, applied)
     _check_rebuildable(entry)
-    difference = entry.difference(renames=[_rename(each) for each in renames])
+    difference = entry.difference(renames=[_rename(each) for each in renames], applied=applied)
     return _write(entry, message, difference) if difference else None
 
 

@@ -64,7 +64,10 @@ def heads(db: Database, *, folder: Where = None) -> list[Revision]:
 
 def current(db: Database, *, folder: Where = None) -> Current:
     """Where the database is."""
-    entry = Entry(db, folder)
+    return _current(Entry(db, folder))
+
+
+def _current(entry: Entry) -> Current:
     applied = entry.applied()
     done = entry.history.before(applied)
     return Current(
@@ -83,7 +86,7 @@ def check(db: Database, *, folder: Where = None) -> Checked:
     that no revision made.
     """
     entry = Entry(db, folder)
-    at = current(db, folder=folder)
+    at = _current(entry)
     problems = []
     if len(at.heads) > 1:
         problems.append(
@@ -96,7 +99,9 @@ def check(db: Database, *, folder: Where = None) -> Checked:
     if not at.revisions and (there := entry.models_there()):
         problems.append(f"no revision is recorded, and {', '.join(there)} is there already")
     return Checked(
-        differences=tuple(line for each in entry.difference().changes for line in each.lines),
+        differences=tuple(
+            line for each in entry.difference(applied=at.revisions).changes for line in each.lines
+        ),
         pending=tuple(map(entry.history.named, at.pending)),
         problems=tuple(problems),
     )

@@ -131,6 +131,9 @@ class Server(ABC):
     def drop_database(self, name: str) -> None:
         """Remove a database, with whoever is connected to it; none of that name is fine."""
 
+    def hang_up(self) -> None:  # noqa: B027 - most keep nothing open
+        """Close what `new_database` and `drop_database` keep open between calls; the next call opens it anew."""
+
     @property
     def pid(self) -> int:
         """The main process; a ServerError when none runs or when it is not ours."""
@@ -188,6 +191,7 @@ class Server(ABC):
         """End it quickly, and remove what was put outside of `folder`: nobody needs the data again."""
         if os.getpid() != self._owner:  # a forked child that exits must not end its parent's server
             return
+        self.hang_up()
         self._end(self._close_signal)
         if self._extra_home is not None:
             shutil.rmtree(self._extra_home, ignore_errors=True)

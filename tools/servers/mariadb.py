@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from typing import Any
 
 from servers.base import Server
 
@@ -43,6 +44,16 @@ class MariaDB(Server):
             )
         return None
 
+    def entry(self, database: str) -> dict[str, Any]:
+        """Our own speaks no TLS, and to look for that costs PyMySQL 47 ms for each connection."""
+        entry = super().entry(database)
+        return {**entry, "TLS": "off"} if self._is_of_tests else entry
+
+    @property
+    def _is_of_tests(self) -> bool:
+        """Was it started for the tests, here or by the controller that told us its URL?"""
+        return self.is_ours or not os.environ.get(self.environment_name)
+
     def drop_database(self, name: str) -> None:
         self._execute(f"DROP DATABASE IF EXISTS `{name}`")
 
@@ -53,7 +64,12 @@ class MariaDB(Server):
         import pymysql
 
         connection = pymysql.connect(
-            host=self.host, port=self.port, user=self.user, password=self.password, connect_timeout=10
+            host=self.host,
+            port=self.port,
+            user=self.user,
+            password=self.password,
+            connect_timeout=10,
+            ssl_disabled=self._is_of_tests,
         )
         with connection, connection.cursor() as cursor:
             cursor.execute(statement)

@@ -61,8 +61,10 @@ class PostgreSQL(Server):
         self._execute(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     def _create_database(self, name: str) -> None:
+        # Two checkpoints of a small server without fsync take half the time of 7 MB through its log.
+        strategy = "" if os.environ.get(self.environment_name) else " STRATEGY file_copy"
         # template1 may be in use by a concurrent call, template0 never is
-        self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self._execute(f'CREATE DATABASE "{name}" TEMPLATE template0{strategy}')
 
     def _execute(self, statement: str) -> None:
         import psycopg
@@ -125,6 +127,8 @@ class PostgreSQL(Server):
                 *("--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8"),
                 *("--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 *("--no-sync", "--no-instructions"),
+                # The same login, at 2 ms for a connection instead of 6: 4,096 rounds are for passwords that are secret.
+                *("-c", "scram_iterations=1"),
             ]
         )
         password_file.unlink()

@@ -176,15 +176,20 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def shared_server(request: pytest.FixtureRequest) -> SharedServer:
+def shared_server(request: pytest.FixtureRequest) -> Iterator[SharedServer]:
     """`shared_server("postgresql")`: the run's server of that kind; skips or fails when it cannot start."""
+    known: dict[str, Server] = {}
 
     def find(kind: str) -> Server:
-        pass_card = getattr(request.config, "workerinput", {}).get("servers")
-        found = _call(pass_card, kind) if pass_card else request.config.stash[_PARK].find(kind)
-        return found if isinstance(found, Server) else _give_up(kind, found)
+        if kind not in known:
+            pass_card = getattr(request.config, "workerinput", {}).get("servers")
+            found = _call(pass_card, kind) if pass_card else request.config.stash[_PARK].find(kind)
+            known[kind] = found if isinstance(found, Server) else _give_up(kind, found)
+        return known[kind]
 
-    return find
+    yield find
+    for server in known.values():
+        server.hang_up()
 
 
 @pytest.fixture(scope="session")
