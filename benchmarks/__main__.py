@@ -1,4 +1,4 @@
-"""`python -m benchmarks [imports] [reads] [writes] [--quick] [--write]`: measure, print, and with --write keep the figures.
+"""`python -m benchmarks [imports] [reads] [writes] [async] [--quick] [--write]`: measure, print, and with --write keep the figures.
 
 `--engine sqlite` measures on one engine, `--only get` one of the reads or writes (each may be given more than once).
 Figures are of one machine at one moment, so each is a difference or a ratio to something measured beside it. --write
@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from . import imports, reads, writes
+from . import awaited, imports, reads, writes
 from .places import PLACES
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -24,10 +24,11 @@ PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
     "imports": lambda given: imports.measure(quick=given.quick),
     "reads": lambda given: reads.measure(quick=given.quick, engines=given.engine, only=given.only),
     "writes": lambda given: writes.measure(quick=given.quick, engines=given.engine, only=given.only),
+    "async": lambda given: awaited.measure(quick=given.quick, engines=given.engine, only=given.only),
 }
 #: The rows of each part that --only chooses from.
-ROWS: dict[str, Collection[str]] = {"reads": reads.WORKS, "writes": writes.WORKS}
-DISTRIBUTIONS = ("SQLAlchemy", "psycopg", "pymongo", "click", "pluggy")
+ROWS: dict[str, Collection[str]] = {"reads": reads.WORKS, "writes": writes.WORKS, "async": awaited.WORKS}
+DISTRIBUTIONS = ("SQLAlchemy", "psycopg", "asyncpg", "aiosqlite", "pymongo", "click", "pluggy")
 HEAD = """\
 # Benchmarks
 

@@ -28,12 +28,18 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
     return python("-m", "benchmarks", *arguments)
 
 
-@pytest.mark.parametrize("part", ["reads", "writes"])
-def test_a_row_is_measured_on_sqlite(part: str) -> None:
-    row = {"reads": "get", "writes": "bulk_insert"}[part]
+@pytest.mark.parametrize(
+    ("part", "row", "title"),
+    [
+        ("reads", "get", "Reads beside the raw driver and SQLAlchemy"),
+        ("writes", "bulk_insert", "Writes beside the raw driver and SQLAlchemy"),
+        ("async", "get", "Awaited reads"),
+    ],
+)
+def test_a_row_is_measured_on_sqlite(part: str, row: str, title: str) -> None:
     done = benchmarks(part, "--quick", "--engine", "sqlite", "--only", row)
     assert done.returncode == 0, done.stderr
-    assert f"## {part.capitalize()} beside the raw driver and SQLAlchemy\n" in done.stdout
+    assert f"## {title}\n" in done.stdout
     assert f"| `{row}`" in done.stdout
 
 
