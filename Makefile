@@ -5,12 +5,14 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
 ARGS ?=
+CONFORMANCE := tests/test_conformance_memory.py tests/test_conformance_third_party.py \
+    plugins/sql/tests/test_conformance.py plugins/mongo/tests/test_conformance.py
 
 # Where it is set, pytest writes the assertions of the kit anew in each process that it starts: 2.6 s for each.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test fuzz crash-sweep matrix lint format types bench clean
+.PHONY: help env demo test test-async fuzz crash-sweep matrix lint format types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,8 +21,11 @@ help:  ## list the targets
 demo: $(READY)  ## one program on SQLite and on MongoDB, with the same output
 	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m examples.demo $(ARGS)
 
-test: $(READY)  ## all tests, on real servers
-	"$(PYTHON)" -m pytest -n 2 $(ARGS)
+test: $(READY)  ## all tests, on real servers; of the conformance kit the synchronous face
+	"$(PYTHON)" -m pytest -n 2 --dbp-face sync $(ARGS)
+
+test-async: $(READY)  ## the conformance kit on the asynchronous face of all engines
+	"$(PYTHON)" -m pytest -n 2 --dbp-face async $(ARGS) $(CONFORMANCE)
 
 fuzz: $(READY)  ## generated queries on all engines, compared; ARGS="--minutes 30"
 	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m fuzz $(ARGS)
@@ -30,9 +35,7 @@ crash-sweep: $(READY)  ## migrations killed at every place on all engines; ARGS=
 
 # The report is of this machine's run and stays in .venv; what is kept of it is docs/support.json.
 matrix: $(READY)  ## the support matrix of the docs, from the conformance kit on all engines
-	DBP_REQUIRE_SERVERS=1 "$(PYTHON)" -m pytest -n 2 --dbp-report "$(VENV)/conformance.json" $(ARGS) \
-	    tests/test_conformance_memory.py tests/test_conformance_third_party.py \
-	    plugins/sql/tests/test_conformance.py plugins/mongo/tests/test_conformance.py
+	DBP_REQUIRE_SERVERS=1 "$(PYTHON)" -m pytest -n 2 --dbp-report "$(VENV)/conformance.json" $(ARGS) $(CONFORMANCE)
 	"$(PYTHON)" docs/generate_matrix.py --report "$(VENV)/conformance.json"
 
 lint: $(READY)  ## ruff: faults and format

@@ -29,6 +29,7 @@ import pytest
 import db_plugins
 from db_plugins import Capability, Database, errors, hookspecs
 from db_plugins.config import Settings, keys_of
+from db_plugins.watching import OPERATIONS
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -227,6 +228,11 @@ def test_tree_of_errors_is_that_of_the_code() -> None:
 @pytest.mark.parametrize("name", [name for key in keys_of(Settings).values() for name in key.names])
 def test_every_setting_is_explained(name: str) -> None:
     assert f"`{name}`" in (ROOT / "docs/settings.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_every_operation_is_explained(operation: str) -> None:
+    assert f"| `{operation}` |" in (ROOT / "docs/watching.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("name", [name for name in hookspecs.__all__ if name.startswith("dbp_")])
