@@ -13,8 +13,10 @@ import asyncio
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from contextvars import copy_context
 from functools import cache
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ from typing import Any, TypeVar
 from .awaiting import PROVIDER, Acting, acting, here
 from .errors import ConfigError
 
-__all__ = ["in_thread", "on_greenlet"]
+__all__ = ["in_thread", "look_away", "on_greenlet", "succeeded"]
 
 T = TypeVar("T")
 
@@ -116,19 +118,28 @@ async def in_thread(fn: Callable[..., T], /, *args: Any, undo: Callable[[T], obj
     try:
         return await asyncio.shield(call)
     except asyncio.CancelledError:
-        if await _succeeded(call) and undo is not None:
-            await _succeeded(loop.run_in_executor(_threads(os.getpid()), context.run, undo, call.result()))
+        if await succeeded(call) and undo is not None:
+            await succeeded(loop.run_in_executor(_threads(os.getpid()), context.run, undo, call.result()))
         raise
 
 
-async def _succeeded(call: asyncio.Future[Any]) -> bool:
-    """Wait for its end, however often this task is cancelled: did it succeed?"""
-    while not call.done():
-        try:
-            await asyncio.wait([call])
-        except asyncio.CancelledError:
-            continue
-    return not call.cancelled() and call.exception() is None
+async def succeeded(step: asyncio.Future[Any], seconds: float | None = None) -> bool:
+    """Wait for its end, however often this task is cancelled: did it succeed? What is not over in time is cancelled."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    while not step.done():
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            step.cancel()
+            return False
+        with suppress(asyncio.CancelledError):
+            await asyncio.wait([step], timeout=left)
+    return not step.cancelled() and step.exception() is None
+
+
+def look_away(ended: asyncio.Future[Any]) -> None:
+    """A callback for an attempt: what it failed with is not what the caller is told, and nothing for asyncio's log."""
+    if not ended.cancelled():
+        ended.exception()
 
 
 @cache

@@ -23,7 +23,7 @@ from ..database import Database
 from ..errors import ConfigError
 from .lifespans import STATE, Databases
 from .requirement import before_response
-from .turns import opened_in_turn
+from .session_turns import opened_in_turn
 
 __all__ = [
     "db_for",

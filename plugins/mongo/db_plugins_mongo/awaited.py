@@ -16,6 +16,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from db_plugins.awaiting import wait
+from db_plugins.ways import look_away
 
 __all__ = ["Client", "driver_object"]
 
@@ -48,7 +49,7 @@ async def _to_its_end(call: Coroutine[Any, Any, T], patience: float | None) -> T
     while not work.done():
         left = None if deadline is None else deadline - now()
         if left is not None and left <= 0:
-            work.add_done_callback(_look_at)
+            work.add_done_callback(look_away)
             work.cancel()  # the server does not answer
             raise cancelled or asyncio.CancelledError
         try:
@@ -58,15 +59,9 @@ async def _to_its_end(call: Coroutine[Any, Any, T], patience: float | None) -> T
             if deadline is None and patience is not None:
                 deadline = now() + patience
     if cancelled is not None:
-        _look_at(work)
+        look_away(work)
         raise cancelled
     return work.result()
-
-
-def _look_at(work: asyncio.Future[Any]) -> None:
-    """What it failed with is not what the caller is told, and nothing for the log."""
-    if not work.cancelled():
-        work.exception()
 
 
 def driver_object(given: Any) -> Any:

@@ -1,7 +1,7 @@
 """What a cancelled task leaves behind: a statement that the server still runs, on a connection that nobody will use again.
 
-``thrown_away`` has the pool throw such a connection away. asyncpg and psycopg have told the server by then; where the driver has not, it is
-told here, so that no lock outlives the task that wanted it.
+``thrown_away`` has the pool throw such a connection away. asyncpg and psycopg have told the server by then; where the
+driver has not, it is told here, so that no lock outlives the task that wanted it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from db_plugins.awaiting import is_awaited, wait
-from db_plugins.ways import on_greenlet
+from db_plugins.ways import look_away, on_greenlet
 
 if TYPE_CHECKING:
     from .engine import SQLEngine
@@ -55,9 +55,3 @@ def end_abandoned(engine: SQLEngine) -> Callable[[Any, Any, BaseException | None
             wait(asyncio.wait({ending}, timeout=engine.settings.connect_timeout))
 
     return invalidated
-
-
-def look_away(ending: asyncio.Future[Any]) -> None:
-    """It was an attempt: a server that cannot be reached runs the statement to its end."""
-    if not ending.cancelled():
-        ending.exception()

@@ -12,6 +12,8 @@ from contextlib import suppress
 from threading import Thread
 from typing import TYPE_CHECKING, Any
 
+from db_plugins.ways import succeeded
+
 from .pools import own_connection
 
 if TYPE_CHECKING:
@@ -35,8 +37,8 @@ async def open_connection(engine: SQLiteEngine) -> Any:
     try:
         return await asyncio.shield(opening)
     except asyncio.CancelledError:
-        if await _succeeded(opening, patience):
-            await _succeeded(asyncio.ensure_future(connection.close()), patience)
+        if await succeeded(opening, patience):
+            await succeeded(asyncio.ensure_future(connection.close()), patience)
         await _ended(thread, patience)
         raise
     except Exception:
@@ -46,18 +48,6 @@ async def open_connection(engine: SQLiteEngine) -> Any:
 
 async def _opened(connection: Any) -> Any:
     return await connection
-
-
-async def _succeeded(step: asyncio.Future[Any], seconds: float) -> bool:
-    """Wait for its end, cancelled or not: did it come, and in time?"""
-    deadline = time.monotonic() + seconds
-    while not step.done() and (left := deadline - time.monotonic()) > 0:
-        with suppress(asyncio.CancelledError):
-            await asyncio.wait([step], timeout=left)
-    if not step.done():
-        step.cancel()
-        return False
-    return not step.cancelled() and step.exception() is None
 
 
 def thread_of(connection: Any) -> Thread:

@@ -15,8 +15,8 @@ from sqlalchemy.engine import URL
 
 from db_plugins.config import Settings
 from db_plugins.engine import Capability, wait
+from db_plugins.ways import look_away
 
-from .abandoned import look_away
 from .aggregates import Aggregates, SQLiteAggregates
 from .databases import FileDatabases
 from .dialects import SQLiteWords
