@@ -45,6 +45,7 @@ DB_CONFIG = {
         # "POOL_RECYCLE": 1800,  # seconds after which a connection is replaced
         # "OPTIONS": {"application_name": "stars"},  # handed to the driver untouched
         # "ASYNC_OPTIONS": {},  # the same for the async driver
+        # Checked, and not used yet (docs/growing.md):
         # "REPLICAS": ["replica1.example.org", "replica2.example.org:5433"],  # to read from; URLs too
         # "STICKY_SECONDS": 2,  # read from the main server so long after a write
         # "MODELS": ["app.archive_models"],  # this entry's models, instead of those below

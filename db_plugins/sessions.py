@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm.attributes import instance_dict
-from sqlalchemy.orm.exc import StaleDataError
+from sqlalchemy.orm.exc import StaleDataError, UnmappedInstanceError
 from sqlalchemy.sql.elements import ClauseElement
 
 from .blocks import Block, driver_errors
 from .engine import Capability, SessionConnection, SupportsSessions
 from .errors import ConflictError, DbPluginsError, EngineError, UnsupportedOperationError
+from .models.describe import why_not_mapped
 from .models.objects import changed_values
 from .runner import Runner
 
@@ -35,7 +36,10 @@ __all__ = ["open_session"]
 def open_session(runner: Runner, *, commit: bool) -> Iterator[tuple[Session, Runner]]:
     """A Session, and the runner of the calls that join it; committed at the end (if ``commit``), undone on any error."""
     engine = runner.engine
-    block = Block(way_out="rollback() the session, or leave its block")
+    block = Block(
+        way_out="rollback() the session, or leave its block",
+        read_only=runner.block is not None and runner.block.read_only,
+    )
 
     def failed(exc: Exception) -> None:
         error = _error_of(engine, block, exc)
@@ -48,7 +52,7 @@ def open_session(runner: Runner, *, commit: bool) -> Iterator[tuple[Session, Run
     with runner.watched("begin", None, "BEGIN"):
         inner = _begin(runner, failed)
     _watch(inner.session, block)
-    _check_values(inner.session, runner)
+    _check_values(inner.session, runner, block)
     try:
         try:
             yield inner.session, Runner(engine, lambda: inner, shared=runner, block=block)
@@ -62,6 +66,7 @@ def open_session(runner: Runner, *, commit: bool) -> Iterator[tuple[Session, Run
         except Exception as exc:
             ours = _error_of(engine, block, exc)
             if ours is None:
+                _add_remedy(exc)
                 raise
             raise ours from (getattr(ours, "orig", None) or exc)
     except BaseException:
@@ -100,10 +105,11 @@ def _watch(session: Session, block: Block) -> None:
     sa.event.listen(session, "after_soft_rollback", after_soft_rollback)
 
 
-def _check_values(session: Session, runner: Runner) -> None:
+def _check_values(session: Session, runner: Runner, block: Block) -> None:
     """What a flush writes is checked as in ``insert`` and ``update``, before anything is sent."""
 
     def before_flush(session: Session, *_context: Any) -> None:
+        block.need_write()
         for instance in session.new:
             check(instance, runner.reader(type(instance)), instance_dict(instance))
         for instance in session.dirty:
@@ -120,6 +126,13 @@ def _check_values(session: Session, runner: Runner) -> None:
                 setattr(instance, name, checked)
 
     sa.event.listen(session, "before_flush", before_flush)
+
+
+def _add_remedy(exc: Exception) -> None:
+    """A note below SQLAlchemy's own error, which stays: a class that was added and is not mapped gets the words that map it."""
+    added = getattr(exc.__cause__, "obj", None) if isinstance(exc, UnmappedInstanceError) else None
+    if added is not None and type(added).__module__ != "builtins":
+        exc.add_note(why_not_mapped(type(added)))
 
 
 def _error_of(engine: Engine, block: Block, exc: Exception) -> DbPluginsError | None:

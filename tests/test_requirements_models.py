@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
+from projects import Project, project
+from projects import on as on_engines
 from seeds import (
     EVERYWHERE,
     SQL,
@@ -28,6 +30,7 @@ from seeds import (
 )
 from sqlalchemy import Column, Integer, String
 from sqlalchemy.orm import declarative_base
+from sqlmodel import Field, SQLModel
 
 import db_plugins
 from db_plugins.errors import (
@@ -35,7 +38,7 @@ from db_plugins.errors import (
     InvalidValueError,
 )
 
-__all__ = ["connect", "entry"]
+__all__ = ["connect", "entry", "project"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -103,6 +106,60 @@ def test_initdb_knows_models_of_a_package_with_relative_imports(tmp_path: Path) 
     assert done.returncode == 0, done.stderr
     with db_plugins.connect(f"sqlite:///{tmp_path}/x.db") as db:
         assert "places" in sa.inspect(db.native).get_table_names()
+
+
+STYLES = """
+from sqlalchemy import Column, Integer, String, Table
+from sqlalchemy.orm import DeclarativeBase, Mapped, declarative_base, mapped_column, registry
+
+Old = declarative_base()
+mapping = registry()
+
+class Classic(Old):
+    __tablename__ = "classic"
+    id = Column(Integer, primary_key=True)
+    name = Column(String(40), index=True)
+
+class Base(DeclarativeBase):
+    pass
+
+class Modern(Base):
+    __tablename__ = "modern"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str | None] = mapped_column(String(40), index=True)
+
+class Hybrid(Base):
+    __table__ = Table(
+        "hybrid", Base.metadata, Column("id", Integer, primary_key=True), Column("name", String(40), index=True)
+    )
+
+class Imperative:
+    def __init__(self, name=None):
+        self.name = name
+
+mapping.map_imperatively(
+    Imperative,
+    Table(
+        "imperative", mapping.metadata, Column("id", Integer, primary_key=True), Column("name", String(40), index=True)
+    ),
+)
+"""
+
+
+@on_engines("sqlite", "mongodb")
+def test_four_styles_of_mapping_are_four_tables(project: Project) -> None:
+    """001-23: declarative in the words of 1.4 and of 2.0, hybrid and imperative: seen by initdb, by the comparison that writes
+    revisions, and by queries."""
+    models = ("Classic", "Modern", "Hybrid", "Imperative")
+    project.models(STYLES)
+    made = project.make("-m", "Add four")
+    assert all(name.lower() in made for name in models), made
+    project.run("migrate")
+    assert project.names() == {name.lower() for name in models}
+    for name in models:
+        project.insert(name, {"name": "a"}, {"name": "b"})
+        assert project.rows(name, "id", "name") == [(1, "a"), (2, "b")]
+    assert "agree" in project.run("check").stdout
 
 
 def own_tables(db: db_plugins.Database) -> set[str]:
@@ -216,3 +273,27 @@ def test_one_table_alone_is_a_start(connect: Connect) -> None:
     db = connect(Alone)
     assert own_tables(db) == {"users"}
     assert db.query(Alone).insert({"email": "a@x.org"}).id == 1
+
+
+class Shelf(declarative_base()):  # type: ignore[misc]
+    __tablename__ = "shelves"
+    id = Column(Integer, primary_key=True)
+    note = Column(String(40))
+
+
+class Drawer(SQLModel, table=True):
+    __tablename__ = "drawers"
+    id: int | None = Field(default=None, primary_key=True)
+    note: str | None = None
+
+
+@pytest.mark.parametrize("model", [Shelf, Drawer], ids=["declarative", "sqlmodel"])
+@on(*EVERYWHERE)
+def test_a_name_that_is_no_column_is_refused_whatever_the_model_is(connect: Connect, model: type) -> None:
+    """all-E1: SQLModel's constructor ignores it and a declarative one refuses it; a mapping that is inserted is refused."""
+    rows = connect(model).query(model)
+    with pytest.raises(InvalidValueError, match=r"nte.*note"):
+        rows.insert({"nte": "x"})
+    with pytest.raises(InvalidValueError, match=r"nte.*note"):
+        rows.bulk_insert([{"nte": "x"}])
+    assert rows.count() == 0

@@ -192,6 +192,27 @@ def test_sql_and_mongodb_in_one_config(both: Project) -> None:
     assert [e["name"] for e in told] == ["MONGO"]
 
 
+@on("postgresql")
+def test_entries_that_were_exchanged(both: Project) -> None:
+    """002-28: revisions of the other kind of engine are named before anything is run; in a folder of its own each entry goes on."""
+    both.models(MODELS)
+    both.run("initdb")
+    for name, engine, op in (("SQL", "mongodb", "alembic"), ("MONGO", "sqlite", "db_plugins_mongo")):
+        entry = both.new_entry(engine)
+        both.use(**{name: entry})
+        for command in ("migrate", "initdb"):
+            said = both.run(command, code=1).stderr
+            assert (
+                f"revision initial (initial) was written for another engine than {engine}: its op is that of {op}"
+                in said
+            )
+            assert "by the key MIGRATIONS" in said
+        assert both.names(entry) == set()
+        both.use(**{name: {**entry, "MIGRATIONS": f"migrations/{engine}"}})
+        both.run("initdb")
+        assert both.names(entry) == {"stars"}
+
+
 @on("sqlite")
 def test_the_first_entry_that_fails_ends_the_run(both: Project) -> None:
     """002-28: what was applied is listed, and what was not."""
@@ -306,7 +327,8 @@ def asynchronous(project: Project) -> dict[str, Any]:
 
 @on(*SQL, folder=PLAIN)
 def test_an_entry_for_asyncio_is_migrated_like_any_other(project: Project) -> None:
-    """004-29: also where a loop runs already, through `dbp` and from Python."""
+    """004-29: also where a loop runs already, through `dbp` and from Python. 004-E10: the env.py that is made is whole, where
+    the seed's lacks the function, ``context.configure`` and the call, and cannot run in a loop."""
     project.use(A=asynchronous(project))
     project.models(MODELS)
     project.run("initdb")

@@ -2,6 +2,7 @@
 
 choose_entry(file, name)     by name; without one "default", or the only entry
 make_settings(name, entry)   picks and loads this entry's plugin alone, and validates with its settings class
+own_models(name, entry)      its MODELS, without a plugin
 entry_from_url(url)          the entry that a URL stands for
 """
 
@@ -23,7 +24,7 @@ from .secret import Secret, mask_url
 if TYPE_CHECKING:
     from .sources import SettingsFile
 
-__all__ = ["choose_entry", "entry_from_url", "make_settings", "unknown_engine"]
+__all__ = ["choose_entry", "entry_from_url", "make_settings", "own_models", "unknown_engine"]
 
 log = logging.getLogger("db_plugins")
 
@@ -99,6 +100,19 @@ def make_settings(name: str, entry: Mapping[str, Any], *, source: str = "DB_CONF
     settings = settings_class(name=name, plugin=plugin.name, engine=engine, driver=driver, **reading.values)
     _warn_if_in_the_clear(settings)
     return settings
+
+
+def own_models(name: str, entry: Mapping[str, Any], *, source: str = "DB_CONFIG") -> tuple[Any, ...] | None:
+    """MODELS of an entry, ``None`` if it has none of its own. Loads no plugin, and looks at no other key.
+
+    Raises ConfigError if that is no list of models.
+    """
+    reading = _Reading(name, keys_of(Settings))
+    reading.read({each: entry[each] for each in ("MODELS", "MODELS_FILE") if each in entry})
+    if reading.problems:
+        problems = [f"entry {name!r}: {problem}" for problem in reading.problems]
+        raise ConfigError(f"the settings are not valid ({source})", problems=problems)
+    return reading.values.get("models")
 
 
 def unknown_engine(given: Given) -> str:

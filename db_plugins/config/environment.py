@@ -30,6 +30,7 @@ SIX = {
 }
 #: Without any of these the database is a file, and the plugin says if it needs more.
 _OF_A_SERVER = ("DB_USERNAME", "DB_PASSWORD", "DB_HOST", "DB_PORT")
+_OF_A_USER = ("DB_USERNAME", "DB_PASSWORD")
 _OPTIONAL = ("DB_PORT",)
 _PREFIX = "DB_CONFIG__"
 
@@ -63,10 +64,11 @@ def _entry_of_six(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict
     filled = {name for name, value in values.items() if value}
     server = any(name in filled for name in _OF_A_SERVER)
     needed = [name for name in SIX if name not in _OPTIONAL and (server or name not in _OF_A_SERVER)]
-    # An empty password is a password: servers that trust their users want none.
-    missing = [
-        name for name in needed if name not in filled and not (name == "DB_PASSWORD" and name in values)
-    ]
+    # An empty password is a password: servers that trust their users want none. With an empty name beside it the server knows
+    # no users, as a MongoDB without access control; the plugin says if its engine cannot do without.
+    without_users = all(name in values and name not in filled for name in _OF_A_USER)
+    allowed = _OF_A_USER if without_users else ("DB_PASSWORD",)
+    missing = [name for name in needed if name not in filled and not (name in allowed and name in values)]
     problems = [f"{name} is {'empty' if name in values else 'missing'}" for name in missing]
     problems += _port_problem(values.get("DB_PORT"), server)
     if problems:
@@ -74,7 +76,7 @@ def _entry_of_six(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict
         raise ConfigError(
             f"of the variables that make a connection only some are right ({there})", problems=problems
         )
-    kept = filled | {"DB_PASSWORD"} if server else filled
+    kept = filled | {"DB_PASSWORD"} if server and not without_users else filled
     return {SIX[name]: value for name, value in values.items() if name in kept}
 
 

@@ -7,7 +7,7 @@ import sysconfig
 import traceback
 from pathlib import Path
 
-__all__ = ["describe", "is_absent"]
+__all__ = ["describe", "is_absent", "place_of"]
 
 
 def describe(error: BaseException, *, prefer: Path | None = None) -> str:
@@ -21,7 +21,8 @@ def describe(error: BaseException, *, prefer: Path | None = None) -> str:
         error.text = None  # the source line, which a traceback would print, may hold a password
         place, message = f"{error.filename}:{error.lineno}", error.msg or ""
     else:
-        place, message = _place(error, prefer), str(error)
+        found = place_of(error, prefer=prefer)
+        place, message = (f"{found[0]}:{found[1]}" if found else None), str(error)
     if isinstance(error, ValueError):
         message = ""
     words = f"{type(error).__name__}: {message}".removesuffix(": ")
@@ -33,7 +34,8 @@ def is_absent(error: BaseException, module: str) -> bool:
     return isinstance(error, ModuleNotFoundError) and (module + ".").startswith(f"{error.name}.")
 
 
-def _place(error: BaseException, prefer: Path | None) -> str | None:
+def place_of(error: BaseException, *, prefer: Path | None = None) -> tuple[Path, int] | None:
+    """File and line of the user's own code where it was raised: the last one in ``prefer``, else the last of no library."""
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith("<")
     ]
@@ -43,7 +45,7 @@ def _place(error: BaseException, prefer: Path | None) -> str | None:
         own = [frame for frame in frames if not frame.filename.startswith(_libraries())]
     if not own:
         return None
-    return f"{own[-1].filename}:{own[-1].lineno}"
+    return Path(own[-1].filename), own[-1].lineno or 1
 
 
 def _libraries() -> tuple[str, ...]:

@@ -9,11 +9,13 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import ConfigError, nearest
+from .advice import advice
 from .failure import describe, is_absent
 from .keys import Settings
 from .python_file import add_to_path
 from .sources import SettingsFile
 from .trust import refuse_if_others_write
+from .twice import told_twice
 
 __all__ = ["default_models", "load_models", "model_names"]
 
@@ -81,8 +83,14 @@ def _import(name: str, where: str) -> ModuleType:
                 f"{where} names the module {name!r}, and there is no module {getattr(error, 'name', name)!r}",
                 hint="modules are looked for beside settings.py and on sys.path",
             ) from error
+        twice, hint = told_twice(error), advice(error)
+        told = twice or describe(error).removesuffix(
+            f"; {hint}"
+        )  # of an error of ours it is at the end already
+        if twice:
+            hint = "keep one of the two, or give one another __tablename__"
         raise ConfigError(
-            f"{where} names the module {name!r}, which cannot be imported: {describe(error)}"
+            f"{where} names the module {name!r}, which cannot be imported: {told}", hint=hint
         ) from error
 
 

@@ -21,12 +21,22 @@ from sqlalchemy import exc as sa_exc
 from sqlalchemy.orm import Mapper, RelationshipProperty
 from sqlalchemy.orm.exc import UnmappedClassError
 
-from ..errors import ConfigError, InvalidValueError, UnsupportedError, nearest
+from ..errors import DuplicateKeyError, InvalidValueError, UnsupportedError, nearest
 from ..nodes import Column, In
 from .fields import Default, Field, Kind, make_field
-from .objects import guard_relationships
+from .misfits import misfit
+from .objects import guard_attributes
 
-__all__ = ["ForeignKey", "ModelInfo", "Unique", "association_tables", "describe", "models_of", "own_tables"]
+__all__ = [
+    "ForeignKey",
+    "ModelInfo",
+    "Unique",
+    "association_tables",
+    "describe",
+    "models_of",
+    "own_tables",
+    "why_not_mapped",
+]
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,13 @@ class ModelInfo:
         """Attribute names for column names out of a driver's error; unknown columns keep their own."""
         return tuple(self.by_column[c].name if c in self.by_column else c for c in columns)
 
+    def duplicate(self, unique: Unique) -> DuplicateKeyError:
+        """The error for a row whose unique key another row has, in the words of all engines."""
+        names = tuple(f.name for f in unique.fields)
+        return DuplicateKeyError(
+            f"a {self.name} with the same {', '.join(names)} is already there", attributes=names
+        )
+
     def __repr__(self) -> str:
         return f"<ModelInfo {self.scope}:{self.name}>" if self.scope else f"<ModelInfo {self.name}>"
 
@@ -182,7 +199,7 @@ def describe(model: type) -> ModelInfo:
     mapper: Mapper[Any] = _mapper_of(model)
     with _lock:
         if model not in _known:
-            guard_relationships(mapper)
+            guard_attributes(mapper)
             _known[model] = _read(model, mapper)
         return _known[model]
 
@@ -201,30 +218,29 @@ def _mapper_of(model: Any) -> Mapper[Any]:
         )
     try:
         mapper: Any = sa.inspect(model, raiseerr=False)
-        if isinstance(mapper, Mapper):
-            mapper.registry.configure(
-                cascade=True
-            )  # not all there are: an unrelated broken class is not our user's
-            return mapper
-    except sa_exc.SQLAlchemyError as exc:
-        if not isinstance(exc, UnmappedClassError):
-            raise ConfigError(
-                f"the models cannot be configured: {str(exc).splitlines()[0]}",
-                hint="check the relationships and foreign keys of the classes named here",
-            ) from exc
-    hint = "derive it from a DeclarativeBase and give it __tablename__"
+    except UnmappedClassError:
+        mapper = None
+    if isinstance(mapper, Mapper):
+        try:  # not all there are: an unrelated broken class is not our user's
+            mapper.registry.configure(cascade=True)
+        except sa_exc.SQLAlchemyError as exc:
+            raise misfit(mapper, exc) from exc
+        return mapper
+    raise InvalidValueError(f"{model.__name__} is not a mapped class", hint=why_not_mapped(model))
+
+
+def why_not_mapped(model: type) -> str:
+    """What to write, so that this class is a mapped one."""
     if any(base.__module__.startswith("sqlmodel") for base in model.__mro__):
-        hint = f"write class {model.__name__}(…, table=True)"
-    elif misspelt := [
-        n
-        for n in vars(model)
-        if n != "__tablename__" and n.replace("s", "") == "__tablename__".replace("s", "")
-    ]:
-        hint = f"it has {misspelt[0]}: write __tablename__"
-    raise InvalidValueError(f"{model.__name__} is not a mapped class", hint=hint)
+        return f"write class {model.__name__}(…, table=True)"
+    for name in vars(model):
+        if name != "__tablename__" and name.replace("s", "") == "__tablename__".replace("s", ""):
+            return f"it has {name}: write __tablename__"
+    return "derive it from a DeclarativeBase and give it __tablename__"
 
 
 def _read(model: type, mapper: Mapper[Any]) -> ModelInfo:
+    _refuse_metadata(model, mapper)
     table = mapper.local_table
     if not isinstance(table, sa.Table):
         raise _not_portable(model, f"is mapped to a {type(table).__name__}", "map it to a Table")
@@ -262,6 +278,16 @@ def _read(model: type, mapper: Mapper[Any]) -> ModelInfo:
     )
 
 
+def _refuse_metadata(model: type, mapper: Mapper[Any]) -> None:
+    """SQLAlchemy 2.0 refuses this attribute of a declarative class; 2.1 warns, and SQLModel's objects cannot set it."""
+    keeps_tables = any(isinstance(vars(base).get("metadata"), sa.MetaData) for base in model.__mro__)
+    if keeps_tables and "metadata" in mapper.attrs:
+        raise UnsupportedError(
+            f"{model.__name__}.metadata is where a declarative class has its tables, and cannot be a column too",
+            hint='call it metadata_: metadata_ = mapped_column("metadata", …), which keeps the column\'s name',
+        )
+
+
 def _numbered_column(table: sa.Table) -> sa.Column[Any] | None:
     """The key that engines number: SQLAlchemy's own rule (one Integer key, no foreign key, or autoincrement=True)."""
     column = table.autoincrement_column
@@ -269,14 +295,18 @@ def _numbered_column(table: sa.Table) -> sa.Column[Any] | None:
 
 
 def _uniques(table: sa.Table, by_column: dict[str, Field]) -> Iterator[Unique]:
+    """Those of columns that the class has: in single-table inheritance a base class has no attribute for a subclass's own."""
     for constraint in table.constraints:
-        if isinstance(constraint, sa.UniqueConstraint):
+        if (
+            isinstance(constraint, sa.UniqueConstraint)
+            and {c.name for c in constraint.columns} <= by_column.keys()
+        ):
             yield Unique(_name(constraint.name), tuple(by_column[c.name] for c in constraint.columns))
     for index in table.indexes:
         # A partial or functional unique index is unique for the server; it is no key that get_or_create may use.
         plain = all(isinstance(e, sa.Column) for e in index.expressions)
         partial = any(str(k).endswith("where") and v is not None for k, v in index.dialect_kwargs.items())
-        if index.unique and plain and not partial:
+        if index.unique and plain and not partial and {c.name for c in index.columns} <= by_column.keys():
             yield Unique(_name(index.name), tuple(by_column[c.name] for c in index.columns))
 
 

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = [
     "changed_values",
     "given_values",
-    "guard_relationships",
+    "guard_attributes",
     "make_builder",
     "mark_stored",
     "value_as_read",
@@ -46,8 +46,8 @@ class DetachedNotLoadedError(NotLoadedError, DetachedInstanceError):
         NotLoadedError.__init__(self, fact, hint=hint)
 
 
-class _GuardedRelationship(InstrumentedAttribute[Any]):
-    """A relationship that says how to load it, in place of SQLAlchemy's message about sessions."""
+class _Guarded(InstrumentedAttribute[Any]):
+    """An attribute that says how to load it, in place of SQLAlchemy's message about sessions."""
 
     __slots__ = ()
     inherit_cache = True
@@ -66,18 +66,45 @@ class _GuardedRelationship(InstrumentedAttribute[Any]):
 
     def _not_loaded(self, instance: Any) -> DetachedNotLoadedError:
         name = f"{type(instance).__name__}.{self.key}"
-        return DetachedNotLoadedError(
-            f"{name} was not loaded", hint=f"load it with the query: .include({name})"
-        )
+        return DetachedNotLoadedError(f"{name} was not loaded", hint=self._hint(instance, name))
+
+    def _hint(self, instance: Any, name: str) -> str:
+        raise NotImplementedError
 
 
-def guard_relationships(mapper: Mapper[Any]) -> None:
-    """Make unloaded relationships of this mapper and its subclasses raise NotLoadedError."""
+class _GuardedRelationship(_Guarded):
+    """A relationship."""
+
+    __slots__ = ()
+    inherit_cache = True
+
+    def _hint(self, instance: Any, name: str) -> str:
+        return f"load it with the query: .include({name})"
+
+
+class _GuardedColumn(_Guarded):
+    """A column of a subclass, which a query of its base class does not read."""
+
+    __slots__ = ()
+    inherit_cache = True
+
+    def _hint(self, instance: Any, name: str) -> str:
+        return f"query({type(instance).__name__}) reads it"
+
+
+def guard_attributes(mapper: Mapper[Any]) -> None:
+    """Make unloaded relationships of this mapper and its subclasses, and the subclasses' columns, raise NotLoadedError."""
     for one in mapper.self_and_descendants:
         for prop in one.relationships:
-            attribute = one.class_.__dict__.get(prop.key)
-            if type(attribute) is InstrumentedAttribute:
-                attribute.__class__ = _GuardedRelationship
+            _guard(one, prop.key, _GuardedRelationship)
+        for column in one.column_attrs if one is not mapper else ():
+            _guard(one, column.key, _GuardedColumn)
+
+
+def _guard(mapper: Mapper[Any], name: str, kind: type[_Guarded]) -> None:
+    attribute = mapper.class_.__dict__.get(name)
+    if type(attribute) is InstrumentedAttribute:
+        attribute.__class__ = kind
 
 
 def make_builder(info: ModelInfo, fields: Sequence[Field]) -> Callable[[Sequence[Row]], list[Any]]:

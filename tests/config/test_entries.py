@@ -61,6 +61,7 @@ def problems(entry: dict[Any, Any], name: str = "main") -> list[str]:
 
 
 def test_every_key_arrives_in_its_field() -> None:
+    """002-15: all keys are used."""
     settings = make_settings("main", SERVER | {"PORT": 5432, "THREADS": 3})
     assert (settings.name, settings.plugin, settings.engine, settings.driver) == (
         "main", "fakeserver", "fakeserver", None,
@@ -142,6 +143,7 @@ def test_none_is_a_key_left_out() -> None:
     ],
 )
 def test_a_value_is_converted(key: str, value: object, expected: object) -> None:
+    """002-16, 002-E2: digits in a text are a port."""
     entry = SERVER | {key: value}
     if key == "DATABASE":
         del entry["DB_NAME"]
@@ -176,6 +178,7 @@ def test_a_url_object_of_sqlalchemy_keeps_its_password() -> None:
     ],
 )
 def test_which_plugin(name: str, entry: dict[str, object], expected: tuple[str, str, str | None]) -> None:
+    """002-14: PLUGIN, ENGINE, URL, or else the entry's own name."""
     settings = make_settings(name, entry)
     assert (settings.plugin, settings.engine, settings.driver) == expected
 
@@ -205,6 +208,7 @@ def test_which_plugin(name: str, entry: dict[str, object], expected: tuple[str, 
     ],
 )
 def test_nobody_answers(name: str, entry: dict[str, object], words: str) -> None:
+    """002-14: an unknown name lists those that are known."""
     with pytest.raises(EngineNotFoundError) as caught:
         make_settings(name, entry)
     assert words in str(caught.value)
@@ -240,6 +244,7 @@ def test_a_conflict_of_plugins_is_reported(project: Any) -> None:
 
 
 def test_all_problems_come_at_once() -> None:
+    """000-E4: with the nearest known name."""
     found = problems(
         {"ENGINE": "fakeserver", "PORT": "x", "PASWORD": PASSWORD, "THREADS": 99, "USER": 5, "ECHO": 1}
     )
@@ -257,6 +262,7 @@ def test_all_problems_come_at_once() -> None:
 
 @pytest.mark.parametrize("missing", ["HOST", "USER", "PASSWORD", "DB_NAME"])
 def test_a_missing_key_is_named(missing: str) -> None:
+    """002-15: each key that a server needs, dropped in turn."""
     assert problems({k: v for k, v in SERVER.items() if k != missing}) == [f"{missing} is missing"]
 
 
@@ -277,6 +283,7 @@ def test_a_missing_key_is_named(missing: str) -> None:
     ],
 )
 def test_a_bad_port_is_refused(value: object, what: str) -> None:
+    """002-16, 002-E2: 70000, True and a word are no ports."""
     assert problems(SERVER | {"PORT": value}) == [f"PORT is {what}; give a whole number from 1 to 65535"]
 
 
@@ -468,6 +475,7 @@ def test_a_secret_hides_itself() -> None:
 
 
 def test_no_secret_is_shown_anywhere(caplog: pytest.LogCaptureFixture) -> None:
+    """003-12: in no repr, log or address; those of errors, health and written files are below and where they are made."""
     entry = SERVER | {
         "HOST": "db.example.org",
         "TOKEN": PASSWORD,

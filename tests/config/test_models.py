@@ -113,6 +113,7 @@ def test_imperative_mapping_and_sqlmodel(project: Any, module: str) -> None:
 def test_what_cannot_be_loaded(
     project: Any, module: str, source: str | None, suffix: str, words: str
 ) -> None:
+    """004-E1: a name that was not imported is told with file and line."""
     file = project.folder / f"{module}.py"
     if source is not None:
         project.write(f"{module}.py", source)
@@ -121,11 +122,96 @@ def test_what_cannot_be_loaded(
     assert module in message or "mapped class" in message
 
 
+BASE = "import enum\nfrom sqlalchemy import Column, Integer\nfrom sqlalchemy.orm import declarative_base\nBase = declarative_base()\n"
+
+
+@pytest.mark.parametrize(
+    ("source", "hint"),
+    [
+        (f"{BASE}x = relationship", "write `from sqlalchemy.orm import relationship`"),
+        (f"{BASE}x = JSON", "write `from sqlalchemy import JSON`"),
+        (f"{BASE}x = asyncio", "write `import asyncio`"),
+        (f"{BASE}x = datetime.now", "write `from datetime import datetime`"),
+        (f"{BASE}x = beside", "write `import beside`"),
+        (f"{BASE}x = hash_password", None),
+        (f"{BASE}class A(Base):\n    id = Column(Integer, primary_key=True)", "give A a __tablename__"),
+        (f"{BASE}class A(Base):\n    __table_name__ = 'a'", "A has __table_name__: write __tablename__"),
+        (f"{BASE}class S(enum.Enum):\n    a = 1\nColumn(S)", "and Column(Enum(S)) beside `class S(enum.Enum)`"),
+        (f"{BASE}enum.Enum(Base)", "a column takes the Enum of sqlalchemy"),
+        ("from db_plugins import ConfigError\nraise ConfigError('a fact', hint='a remedy')", "a remedy"),
+        ("raise TypeError('x')", None),
+    ],
+)  # fmt: skip
+def test_what_a_beginner_forgets_has_a_remedy(
+    project: Any, module: str, source: str, hint: str | None
+) -> None:
+    """001-E1, 001-E2, and 004-E1 where the name is one of SQLAlchemy's or Python's."""
+    project.write("beside.py", "")
+    project.write(f"{module}.py", source)
+    with pytest.raises(ConfigError) as caught:
+        load_models([module])
+    if hint is None:
+        assert caught.value.hint is None
+    else:
+        assert (caught.value.hint or "").endswith(hint) or (caught.value.hint or "").startswith(hint)
+        assert str(caught.value).count(hint) == 1, "said once"
+
+
 def test_a_failing_import_is_chained(project: Any, module: str) -> None:
     project.write(f"{module}.py", "raise RuntimeError('x')")
     with pytest.raises(ConfigError) as caught:
         load_models([module])
     assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+DECLARATIVE = """from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+class Base(DeclarativeBase): ...
+"""
+SQLMODEL = """from sqlalchemy import MetaData
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+class Base(SQLModel, registry=registry()):
+    metadata = MetaData()
+"""
+DECLARED = """
+class {name}(Base):
+    __tablename__ = "user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+"""
+TABLED = """
+class {name}(Base, table=True):
+    __tablename__ = "user"
+    id: int | None = Field(default=None, primary_key=True)
+"""
+
+
+@pytest.mark.filterwarnings("ignore:This declarative base already contains a class")
+@pytest.mark.parametrize("name", ["User", "Person"])
+@pytest.mark.parametrize(("head", "body"), [(DECLARATIVE, DECLARED), (SQLMODEL, TABLED)])
+def test_a_table_that_is_defined_twice_is_told_with_both_places(
+    project: Any, module: str, head: str, body: str, name: str
+) -> None:
+    """004-E2: in one file or in two; without the hint to ``extend_existing``, which would mix the two classes."""
+    first = head.count("\n") + 2
+    one, two = project.folder / f"{module}.py", project.folder / f"{module}_two.py"
+    project.write(one.name, head + body.format(name="User") + body.format(name=name))
+    message = refusal(module)
+    assert f"{one}:{first + body.count(chr(10))}: the table 'user' is defined again" in message
+    assert f"the first is that of User, {one}:{first}; keep one of the two" in message
+    assert "extend_existing" not in message
+
+    project.write(one.name, head + body.format(name="User"))
+    imported = "Field, " if "Field" in head else "Mapped, mapped_column, "
+    project.write(two.name, f"from {module} import {imported}Base\n" + body.format(name=name))
+    message = refusal(two.stem)
+    assert f"{two}:3: the table 'user' is defined again; the first is that of User, {one}:{first};" in message
+
+
+def test_other_errors_of_sqlalchemy_stay_as_they_are(project: Any, module: str) -> None:
+    project.write(
+        f"{module}.py", "from sqlalchemy.exc import InvalidRequestError\nraise InvalidRequestError('mine')"
+    )
+    assert f"{module}.py:2: InvalidRequestError: mine" in refusal(module)
 
 
 # -- where the names come from

@@ -18,6 +18,7 @@ from db_plugins.registry import PluginEntry, Registry, find, known_names, load_e
 
 
 def test_names_are_read_from_metadata_without_importing(project: Any) -> None:
+    """002-02: by its entry point."""
     module = project.plugin("fakelite", "Fakes", source="raise RuntimeError('imported')")
     assert known_names() == ("fakelite", "Fakes")
     assert plugins()[0] == PluginEntry("fakelite", module, "fake-plugin", "1.0")
@@ -64,6 +65,7 @@ def test_an_unknown_name_gives_the_nearest_and_all_known(project: Any) -> None:
 
 
 def test_without_any_plugin_the_message_says_so(project: Any) -> None:
+    """000-01: with the core alone the error says that there is none."""
     with pytest.raises(EngineNotFoundError, match="no engine plugin is installed"):
         load_engine("fakelite")
 
@@ -193,6 +195,22 @@ def test_metadata_are_parsed_again_only_when_a_folder_has_changed(
     shutil.rmtree(project.plugins / "other-1.0.dist-info")
     settle(project.plugins)
     assert known_names() == ("fakelite",)
+
+
+def test_a_folder_that_changes_all_the_time_has_no_other_parsed_with_it(
+    project: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A project's own folder is on the path, and is written to."""
+    parsed: list[str] = []
+    parse = registry._parse_entries
+    monkeypatch.setattr(registry, "_parse_entries", lambda place: parsed.append(place) or parse(place))
+    project.plugin("fakelite")
+    settle(project.plugins)
+    path = [str(tmp_path), str(project.plugins)]
+    for number in range(3):
+        (tmp_path / f"{number}.txt").touch()
+        assert [each.name for each in read_entries(path)] == ["fakelite"]
+    assert parsed == [str(tmp_path), str(project.plugins), str(tmp_path), str(tmp_path)]
 
 
 def test_what_is_kept_is_of_that_path_alone(

@@ -171,6 +171,7 @@ def test_nothing_at_all_names_what_was_tried(project: Any) -> None:
 
 
 def test_the_fallback_is_announced_with_its_file(project: Any) -> None:
+    """000-15, 003-03: zero configuration is a SQLite file here."""
     with pytest.warns(SettingsWarning, match=r"no settings were found; using sqlite in .*app\.db"):
         found = load_settings(fallback=True)
     assert found.entries == {"default": {"ENGINE": "sqlite", "DB_NAME": "app.db"}}
@@ -254,6 +255,7 @@ def test_a_database_url_that_settings_use_is_none(project: Any, monkeypatch: pyt
     ],
 )
 def test_a_faulty_settings_file(project: Any, text: str, words: str) -> None:
+    """002-E1: ``DB_CONFIG:`` among them."""
     project.write("settings.py", text)
     message = refusal()
     assert words in message
@@ -337,6 +339,7 @@ def from_variables() -> Any:
 
 
 def test_the_six_variables_make_the_default_entry(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """000-16, 000-20: the engine, its driver, and all the rest."""
     set_six(monkeypatch)
     settings = from_variables()
     assert (settings.engine, settings.driver, settings.host, settings.port) == (
@@ -367,6 +370,7 @@ def test_a_file_needs_only_driver_and_database(project: Any, monkeypatch: pytest
 def test_a_partial_set_names_what_is_missing(
     project: Any, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
+    """000-18: each of the six that a server needs, by its name."""
     set_six(monkeypatch, **{missing: None})
     message = refusal(fallback=True)
     assert f"\n  - {missing} is missing" in message
@@ -374,6 +378,7 @@ def test_a_partial_set_names_what_is_missing(
 
 
 def test_a_driver_and_host_alone_name_the_other_three(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """000-18: never taken for no settings at all."""
     monkeypatch.setenv("DB_DRIVER", "fakeserver")
     monkeypatch.setenv("DB_HOST", "h")
     message = refusal(fallback=True)
@@ -398,6 +403,7 @@ def test_a_server_without_host_is_named_by_its_variables(
 def test_a_bad_port_names_its_variable(
     project: Any, monkeypatch: pytest.MonkeyPatch, value: str, alone: bool
 ) -> None:
+    """000-17: a port that is none names DB_PORT."""
     set_six(monkeypatch, DB_PORT=value) if not alone else monkeypatch.setenv("DB_PORT", value)
     message = refusal(fallback=True)
     assert "DB_PORT" in message
@@ -406,6 +412,7 @@ def test_a_bad_port_names_its_variable(
 
 
 def test_an_unknown_driver_gets_the_nearest(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """000-E5: the misspelt driver and the one that was meant."""
     set_six(monkeypatch, DB_DRIVER="fakesrver")
     with pytest.raises(Exception, match="did you mean 'fakeserver'"):
         from_variables()
@@ -414,6 +421,19 @@ def test_an_unknown_driver_gets_the_nearest(project: Any, monkeypatch: pytest.Mo
 def test_an_empty_password_is_one(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     set_six(monkeypatch, DB_PASSWORD="")
     assert from_variables().password.reveal() == ""
+
+
+def test_a_server_without_users(project: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Name and password given, and empty; the plugin says if it needs them. An empty name beside a password is a slip."""
+    set_six(monkeypatch, DB_DRIVER="fakes", DB_USERNAME="", DB_PASSWORD="")
+    assert (from_variables().user, from_variables().password) == (None, None)
+    monkeypatch.setenv("DB_DRIVER", "fakeserver")
+    with pytest.raises(ConfigError, match="DB_USERNAME is missing"):
+        from_variables()
+    monkeypatch.setenv("DB_PASSWORD", PASSWORD)
+    assert "DB_USERNAME is empty" in refusal()
+    monkeypatch.delenv("DB_PASSWORD")
+    assert "DB_USERNAME is empty" in refusal()
 
 
 def test_a_bad_database_url_names_the_variable_and_not_its_value(
@@ -429,6 +449,7 @@ def test_a_bad_database_url_names_the_variable_and_not_its_value(
 def test_dotenv_gives_the_six_and_completes_those_of_the_environment(
     project: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """000-19: the environment comes first."""
     project.write(".env", "".join(f"{name}='{value}'\n" for name, value in SIX.items()))
     assert from_variables().password.reveal() == PASSWORD
     monkeypatch.setenv("DB_HOST", "127.0.0.1")
@@ -603,6 +624,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_key_is_in_the_docs_and_in_the_example() -> None:
+    """002-E3: the keys of MongoDB are in the docs as those of SQL are."""
     docs = (ROOT / "docs" / "settings.md").read_text(encoding="utf-8")
     example = (ROOT / "settings.example.py").read_text(encoding="utf-8")
     for each in (*ENGINE_KEYS.values(), *keys_of(Settings).values()):
