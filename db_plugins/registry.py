@@ -17,12 +17,13 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import reduce
+from functools import lru_cache, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .distributions import PIP_LINES, pip_line
 from .errors import EngineNotFoundError, PluginConflictError, PluginError, PluginLoadError, nearest
 
 if TYPE_CHECKING:
@@ -113,11 +114,14 @@ class Registry:
         """
         known = self.known_names()
         fact = f"{where}no installed plugin answers to {name!r}"
+        line = pip_line(name)
+        if line is not None:
+            return EngineNotFoundError(fact, hint=line)
         if not known:
             return EngineNotFoundError(
                 fact, hint="no engine plugin is installed; install the distribution of one"
             )
-        near = nearest(name, known)
+        near = nearest(name, dict.fromkeys((*known, *PIP_LINES)))
         if near.startswith("known names"):
             near = ""
         remedy = (
@@ -143,52 +147,69 @@ def read_entries(path: list[str] | None = None) -> list[PluginEntry]:
     on ``sys.path`` hides later ones.
 
     So a distribution that is listed twice, as an editable install may be, is one. A distribution whose
-    metadata cannot be read is left out with a log line. What was read is kept as long as none of the folders
-    changes: parsing the metadata of 70 distributions takes 4 ms, looking at the folders 0.02.
+    metadata cannot be read is left out with a log line. What was read of a folder is kept as long as that
+    folder does not change: parsing the metadata of 70 distributions takes 4 ms, looking at the folders 0.02.
     """
-    global _kept
-    path = sys.path if path is None else path
-    state = _state_of(path)
-    if _kept is not None and _kept[0] == state:
-        return list(_kept[1])
-    entries = _parse_entries(path)
-    if time.time_ns() - state.newest > _SETTLED_SECONDS * 1e9:
-        _kept = state, tuple(entries)
-    return entries
+    found: dict[str, list[PluginEntry]] = {}
+    for place in dict.fromkeys(sys.path if path is None else path):
+        for name, entries in _entries_of(place).items():
+            found.setdefault(name, entries)
+    return [entry for entries in found.values() for entry in entries]
+
+
+#: What was read of a place, by its absolute path, and all that it depends on.
+_kept: dict[str, tuple[_PlaceState, dict[str, list[PluginEntry]]]] = {}
+#: A program has some ten places on its path; those of a test suite come and go.
+_MOST_KEPT = 256
 
 
 @dataclass(frozen=True, slots=True)
-class _PathState:
-    """All that the entries depend on: the finders, and the places with the times of their last changes."""
+class _PlaceState:
+    """The finders, and when the place last changed, in nanoseconds; ``None`` where there is none."""
 
     finders: tuple[Any, ...]
-    places: tuple[tuple[str, int | None], ...]
+    changed: int | None
 
     @property
-    def newest(self) -> int:
-        """When the youngest place changed, in nanoseconds."""
-        return max((changed for _place, changed in self.places if changed is not None), default=0)
+    def is_settled(self) -> bool:
+        """Has it been left alone long enough?"""
+        return self.changed is None or time.time_ns() - self.changed > _SETTLED_SECONDS * 1e9
 
 
-_kept: tuple[_PathState, tuple[PluginEntry, ...]] | None = None
+@lru_cache(maxsize=_MOST_KEPT)
+def _folder(place: str) -> tuple[Path, bool]:
+    """The place as a path, and whether it is absolute: to make a Path takes longer than to look at the folder."""
+    folder = Path(place)
+    return folder, folder.is_absolute()
 
 
-def _state_of(path: Sequence[str]) -> _PathState:
-    places: list[tuple[str, int | None]] = []
-    for place in path:
-        absolute = Path(place).absolute()  # "" is the current folder, whichever that is now
-        try:
-            places.append((str(absolute), absolute.stat().st_mtime_ns))
-        except (OSError, ValueError):
-            places.append((str(absolute), None))
-    return _PathState(tuple(sys.meta_path), tuple(places))
+def _entries_of(place: str) -> dict[str, list[PluginEntry]]:
+    """The entries of the distributions in one place, by the distribution's name."""
+    folder, is_absolute = _folder(place)
+    if not is_absolute:
+        folder = folder.absolute()  # "" is the current folder, whichever that is now
+    absolute = str(folder)
+    try:
+        changed = folder.stat().st_mtime_ns
+    except (OSError, ValueError):
+        changed = None
+    state = _PlaceState(tuple(sys.meta_path), changed)
+    state_then, entries = _kept.get(absolute, (None, {}))
+    if state_then == state:
+        return entries
+    entries = _parse_entries(place)
+    if state.is_settled:
+        if len(_kept) >= _MOST_KEPT:
+            _kept.clear()
+        _kept[absolute] = state, entries
+    return entries
 
 
-def _parse_entries(path: list[str]) -> list[PluginEntry]:
+def _parse_entries(place: str) -> dict[str, list[PluginEntry]]:
     from importlib import metadata  # it loads the email package
 
     found: dict[str, list[PluginEntry]] = {}
-    for distribution in metadata.distributions(path=path):
+    for distribution in metadata.distributions(path=[place]):
         try:
             points = [point for point in distribution.entry_points if point.group == GROUP]
             if not points:
@@ -203,7 +224,7 @@ def _parse_entries(path: list[str]) -> list[PluginEntry]:
             continue
         entries = [PluginEntry(point.name, point.value.strip(), name, version) for point in points]
         found.setdefault(re.sub(r"[-_.]+", "-", name).lower(), entries)
-    return [entry for entries in found.values() for entry in entries]
+    return found
 
 
 def _conflict(name: str, entries: list[PluginEntry]) -> PluginConflictError:
@@ -225,13 +246,18 @@ def _import(entry: PluginEntry) -> Any:
         module = importlib.import_module(module_name)
         return reduce(getattr, attributes.split("."), module) if attributes else module
     except (Exception, SystemExit) as error:
-        raise PluginLoadError(*_import_failure(entry, error)) from error
+        raise _import_failure(entry, error) from error
 
 
-def _import_failure(entry: PluginEntry, error: BaseException) -> tuple[str]:
-    if isinstance(error, ModuleNotFoundError) and error.name:
-        return (f"{entry.label} cannot be imported: the module {error.name!r} is not installed",)
-    return (f"{entry.label} cannot be imported: {type(error).__name__}: {error}",)
+def _import_failure(entry: PluginEntry, error: BaseException) -> PluginLoadError:
+    if not isinstance(error, ModuleNotFoundError) or not error.name:
+        return PluginLoadError(f"{entry.label} cannot be imported: {type(error).__name__}: {error}")
+    own = entry.module.partition(":")[0].partition(".")[0]
+    return PluginLoadError(
+        f"{entry.label} cannot be imported: the module {error.name!r} is not installed",
+        # pip looks at what an installed distribution requires, too, and installs what of it is missing.
+        hint=None if error.name.partition(".")[0] == own else f"pip install {entry.distribution}",
+    )
 
 
 def _engine_of(plugin: Any, entry: PluginEntry) -> type[Engine]:
