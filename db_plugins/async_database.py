@@ -17,7 +17,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from contextlib import AbstractContextManager, asynccontextmanager, suppress
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from . import config
 from .awaiting import pause_after, running_loop
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.ext.asyncio import AsyncSession
 
+    from .config.sources import Source
     from .engine import Capability, Connection, Health
     from .watching import StatementEvent
 
@@ -46,8 +47,8 @@ M = TypeVar("M")
 def connect_async(
     target: str | Mapping[str, Any] | None = None,
     *,
-    models: Sequence[Any] | None = None,
-    settings: Any = None,
+    models: Sequence[type | str] | None = None,
+    settings: Source | None = None,
 ) -> AsyncDatabase:
     """As ``connect``, for a program that runs on an event loop; not a coroutine.
 
@@ -101,7 +102,7 @@ class AsyncDatabase:
 
     @asynccontextmanager
     async def transaction(
-        self, *, isolation: str = "snapshot", read_only: bool = False
+        self, *, isolation: Literal["snapshot", "serializable"] = "snapshot", read_only: bool = False
     ) -> AsyncIterator[AsyncDatabase]:
         turns = self._database._turns() or Turns()
         begun = self._database._begun(isolation, read_only=read_only)

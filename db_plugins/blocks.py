@@ -33,6 +33,8 @@ class Block:
 
     error: EngineError | None = None
     ended: bool = False
+    #: Opened with ``read_only=True``, as are the savepoints and sessions inside.
+    read_only: bool = False
     #: What can be done after an error.
     way_out: str = "leave its block, or the savepoint's"
     #: How its calls follow each other, on the asynchronous face: a ``turns.Turns``.
@@ -49,3 +51,10 @@ class Block:
                 f"this transaction failed with {type(self.error).__name__}: {self.error.fact}",
                 hint=self.way_out,
             ) from self.error
+
+    def need_write(self) -> None:
+        """Refuse to write where only reading was asked for: some engines would, and others would not."""
+        if self.read_only:
+            raise UnsupportedOperationError(
+                "this transaction is read-only", hint="open it without read_only=True"
+            )

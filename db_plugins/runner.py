@@ -281,7 +281,9 @@ class Runner(Transacting):
             return self._write(spec, write)
 
     def need_write(self) -> None:
-        """Refuse to write on an engine that only reads."""
+        """Refuse to write on an engine that only reads, and in a transaction that does."""
+        if self.block is not None:
+            self.block.need_write()
         if not self._writes:
             raise UnsupportedOperationError(
                 f"{self.engine.name} is read-only", hint="write through another engine"

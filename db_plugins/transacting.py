@@ -135,12 +135,12 @@ class Transacting:
         """A runner bound to a transaction (inside one: to a savepoint); committed at the end, undone on any error."""
         with self.errors():
             inner = self._begin(isolation, read_only)
-        with self._bound_to(inner) as runner:
+        with self._bound_to(inner, read_only=read_only) as runner:
             yield runner
 
     @contextmanager
-    def _bound_to(self, inner: TransactionConnection) -> Iterator[Self]:
-        block = Block()
+    def _bound_to(self, inner: TransactionConnection, *, read_only: bool = False) -> Iterator[Self]:
+        block = Block(read_only=read_only or (self.block is not None and self.block.read_only))
         try:
             yield self._on(lambda: inner, block)
             if block.error is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.elements import Label, UnaryExpression
@@ -27,7 +27,7 @@ from ..spec import Grouping, LabelOrder, Order, QuerySpec
 from .building import BuildingVerbs
 
 if TYPE_CHECKING:
-    from typing import Self
+    from . import GroupedQuery
 
 __all__ = ["AggregatingVerbs"]
 
@@ -54,7 +54,7 @@ class AggregatingVerbs(BuildingVerbs[M]):
 
     __slots__ = ()
 
-    def group_by(self, *columns: Any) -> Self:
+    def group_by(self, *columns: Any) -> GroupedQuery[M]:
         """One group for each combination of values of these columns (or names); NULL is a value among them.
 
         Read it with ``aggregate``. From here on ``order_by``, ``limit`` and ``offset`` are about groups, and
@@ -76,9 +76,9 @@ class AggregatingVerbs(BuildingVerbs[M]):
                     f"{by_name[field.name].label} and {field.label} would have one name in the result",
                     hint="group by one of them, or by its model's key",
                 )
-        return self._with(grouping=grouping, order=())
+        return cast("GroupedQuery[M]", self._with(grouping=grouping, order=()))
 
-    def aggregate(self, /, **terms: Any) -> Any:
+    def aggregate(self, /, **terms: Any) -> dict[str, Any]:
         """A dict with a value for each label; after ``group_by`` a list of dicts, group columns first.
 
         ``func.count()``, ``func.count(column)``, ``func.sum``, ``func.avg``, ``func.min`` and ``func.max`` of a column,
@@ -101,7 +101,7 @@ class AggregatingVerbs(BuildingVerbs[M]):
         elif spec.is_windowed:
             spec = spec.but(order=self._total_order())
         rows = [dict(zip(wanted.names, row, strict=True)) for row in _run(self._runner, spec, wanted)]
-        return rows if grouping.columns else rows[0]
+        return cast("dict[str, Any]", rows) if grouping.columns else rows[0]
 
 
 # -- reading -----------------------------------------------------------------------------------------------------------

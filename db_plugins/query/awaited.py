@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar, cast, overload
 
 from ..awaiting import iterated
 from . import BaseQuery
@@ -21,10 +21,12 @@ if TYPE_CHECKING:
 
     import pandas as pd  # type: ignore[import-untyped]
     import pyarrow as pa  # type: ignore[import-untyped]
+    from pydantic import BaseModel
 
     from ..engine import BulkResult
     from ..turns import Way
     from .framed import ArrowStream
+    from .nearest import Metric
 
 __all__ = ["AsyncBaseQuery", "AsyncCursorPage", "AsyncPagination", "share_documentation"]
 
@@ -67,8 +69,8 @@ class AsyncBaseQuery(Generic[M]):
     def join(self, *relationships: Any, outer: bool = False) -> Self:
         return self._over(self._query.join(*relationships, outer=outer))
 
-    def group_by(self, *columns: Any) -> Self:
-        return self._over(self._query.group_by(*columns))
+    def group_by(self, *columns: Any) -> AsyncGroupedQuery[M]:
+        return cast("AsyncGroupedQuery[M]", self._over(self._query.group_by(*columns)))
 
     def explain(self) -> str:
         return self._query.explain()
@@ -141,16 +143,16 @@ class AsyncBaseQuery(Generic[M]):
         )
 
     async def nearest(
-        self, column: Any, vector: Any, k: int, metric: str = "cosine"
+        self, column: Any, vector: Any, k: int, metric: Metric = "cosine"
     ) -> list[tuple[M, float]]:
         return await self._run(self._query.nearest, column, vector, k, metric)
 
-    async def aggregate(self, /, **terms: Any) -> Any:
+    async def aggregate(self, /, **terms: Any) -> dict[str, Any]:
         return await self._run(lambda: self._query.aggregate(**terms))
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    async def insert(self, row: Any) -> M:
+    async def insert(self, row: M | Mapping[str, Any] | BaseModel) -> M:
         return await self._run(self._query.insert, row)
 
     async def bulk_insert(
@@ -176,7 +178,7 @@ class AsyncBaseQuery(Generic[M]):
         )
         return await self._run(_with_rows, insert, rows)
 
-    async def upsert(self, row: Any, *, key: Any = None) -> M:
+    async def upsert(self, row: M | Mapping[str, Any] | BaseModel, *, key: Any = None) -> M:
         return await self._run(lambda: self._query.upsert(row, key=key))
 
     async def get_or_create(self, filter_by: Mapping[str, Any], /, **defaults: Any) -> tuple[M, bool]:
@@ -185,7 +187,7 @@ class AsyncBaseQuery(Generic[M]):
     @overload
     async def update(self, values: Mapping[str, Any], /, *, force: bool = False) -> int: ...
     @overload
-    async def update(self, row: M, values: Any = None, /) -> M: ...
+    async def update(self, row: M, values: Mapping[str, Any] | BaseModel | None = None, /) -> M: ...
     async def update(self, first: Any, values: Any = None, /, *, force: bool = False) -> Any:
         return await self._run(lambda: self._query.update(first, values, force=force))  # type: ignore[call-overload]
 
@@ -206,6 +208,15 @@ class AsyncBaseQuery(Generic[M]):
     async def delete(self, row: M, /) -> bool: ...
     async def delete(self, *rows: Any, force: bool = False) -> int | bool:
         return await self._run(lambda: self._query.delete(*rows, force=force))
+
+
+if TYPE_CHECKING:
+
+    class AsyncGroupedQuery(AsyncBaseQuery[M]):
+        """What ``group_by`` gives, to type checkers."""
+
+        async def aggregate(self, /, **terms: Any) -> list[dict[str, Any]]:  # type: ignore[override]
+            """One dict for each group."""
 
 
 def _with_rows(write: Callable[[Any], T], rows: Any) -> T:

@@ -16,7 +16,7 @@ import heapq
 import math
 from collections.abc import Callable, Iterator, Sequence
 from operator import mul
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from ..engine import SupportsVectors
 from ..errors import InvalidValueError, UnsupportedFilterError, UnsupportedOperationError
@@ -29,10 +29,11 @@ from .pages import check_whole
 if TYPE_CHECKING:
     from .reading import ReadingVerbs
 
-__all__ = ["METRICS", "find_nearest"]
+__all__ = ["METRICS", "Metric", "find_nearest"]
 
 M = TypeVar("M")
 Row = tuple[Any, ...]
+Metric = Literal["cosine", "l2", "inner_product"]
 #: The distance of a vector; ``None`` if it has none.
 Measure = Callable[[Sequence[float]], float | None]
 

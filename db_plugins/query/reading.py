@@ -17,7 +17,7 @@ from ..spec import QuerySpec
 from .building import BuildingVerbs
 from .cursors import CursorPage, make_cursor_page
 from .frames import load_package, make_frame, make_table
-from .nearest import find_nearest
+from .nearest import Metric, find_nearest
 from .pages import Pagination, check_whole, make_page
 from .related import load_related
 
@@ -179,7 +179,7 @@ class ReadingVerbs(BuildingVerbs[M]):
         """
         return make_cursor_page(self, cursor, per_page, max_per_page)
 
-    def nearest(self, column: Any, vector: Any, k: int, metric: str = "cosine") -> list[tuple[M, float]]:
+    def nearest(self, column: Any, vector: Any, k: int, metric: Metric = "cosine") -> list[tuple[M, float]]:
         """The ``k`` objects (1 to 10,000) whose Vector ``column`` lies nearest to ``vector``, each with its distance.
 
         ``metric`` is ``"cosine"``, ``"l2"`` or ``"inner_product"`` (with its sign turned, so that less is nearer); see

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from ..engine import Conflict
 from ..errors import ConflictError, DuplicateKeyError, InvalidValueError, UnsupportedOperationError
@@ -20,6 +20,9 @@ from .conflicts import Rule, key_picker, keys_of, unique_key
 from .rows import not_null, row_values
 from .writing import WritingVerbs
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 __all__ = ["UpsertingVerbs"]
 
 M = TypeVar("M")
@@ -34,7 +37,7 @@ class UpsertingVerbs(WritingVerbs[M]):
 
     __slots__ = ()
 
-    def upsert(self, row: Any, *, key: Any = None) -> M:
+    def upsert(self, row: M | Mapping[str, Any] | BaseModel, *, key: Any = None) -> M:
         """Store a row, or where its ``key`` is there already change that row: one atomic step.
 
         ``row`` as in ``insert``. A change writes only what the row names, and ``onupdate``. Returns the row as it is

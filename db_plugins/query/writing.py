@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from ..errors import InvalidValueError, MissingFilterError, NotFoundError
 from ..models import Field
@@ -15,6 +15,9 @@ from .reading import ReadingVerbs
 from .rows import not_null, row_values
 from .versions import as_it_was_read, next_version, refuse_version, stale
 
+if TYPE_CHECKING:
+    from pydantic import BaseModel
+
 __all__ = ["WritingVerbs"]
 
 M = TypeVar("M")
@@ -25,7 +28,7 @@ class WritingVerbs(ReadingVerbs[M]):
 
     __slots__ = ()
 
-    def insert(self, row: Any) -> M:
+    def insert(self, row: M | Mapping[str, Any] | BaseModel) -> M:
         """Store one new row and return it as it was stored, keys and defaults filled in.
 
         ``row`` is an instance of the model (which is filled in and returned), a mapping or a Pydantic model. Raises
@@ -44,7 +47,7 @@ class WritingVerbs(ReadingVerbs[M]):
     @overload
     def update(self, values: Mapping[str, Any], /, *, force: bool = False) -> int: ...
     @overload
-    def update(self, row: M, values: Any = None, /) -> M: ...
+    def update(self, row: M, values: Mapping[str, Any] | BaseModel | None = None, /) -> M: ...
     def update(self, first: Any, values: Any = None, /, *, force: bool = False) -> Any:
         """Change rows: ``update({"mag": 5})`` those of the query, ``update(star, {"mag": 5})`` that one.
 
