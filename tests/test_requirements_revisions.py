@@ -290,7 +290,7 @@ def test_a_message_may_hold_anything(project: Project) -> None:
 @on(*ENGINES)
 def test_no_file_and_no_output_holds_a_secret_or_a_path_of_this_machine(project: Project) -> None:
     """003-24: nothing under `migrations` holds the password or a path, and no command prints the password, whatever it is
-    asked and however it ends. (The fixture looks at every test's.)"""
+    asked and however it ends. (The fixture looks at every test's.) 002-17: on the servers the password holds ``@:/%``. 003-12."""
     project.models(SMALL)
     commands = [
         *(
@@ -388,6 +388,69 @@ def test_the_tree_is_made_once_and_never_written_over(project: Project) -> None:
     assert {path: path.read_text(encoding="utf-8") for path in edited} == edited
     assert initial.read_text(encoding="utf-8").endswith("# mine\n")
     assert "agree" in project.run("check").stdout
+
+
+ENV = """
+from alembic import context
+from models import Base
+
+context.configure(url="sqlite:///elsewhere.db", target_metadata=Base.metadata)
+"""
+FIRST = """
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0123456789ab"
+down_revision = None
+
+def upgrade():
+    op.create_table(
+        "stars",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(50), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+
+def downgrade():
+    op.drop_table("stars")
+"""
+
+
+@on(*SQL, folder=PLAIN)
+def test_a_folder_of_alembics_own_is_adopted_as_it_is(project: Project) -> None:
+    """003-21: ``MIGRATIONS`` names it. Its env.py and its template stay, its revisions are applied and known, and the next
+    ones are written in its template's words; nothing is added that would not fit."""
+    import alembic
+
+    folder = project.folder / "alembic"
+    (folder / "versions").mkdir(parents=True)
+    template = Path(alembic.__file__).parent / "templates/generic/script.py.mako"
+    own = {
+        "env.py": ENV,
+        "script.py.mako": template.read_text("utf-8"),
+        "versions/0123456789ab_first.py": FIRST,
+    }
+    for name, text in own.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    project.use(A={**project.entry, "MIGRATIONS": "alembic"})
+    project.models(SMALL)
+    project.run("migrate")
+    assert "agree" in project.run("check").stdout
+    project.models(SMALL + MAGNITUDE)
+    made = Path(project.entry_told("make_migrations", "-m", "Add magnitude")["file"])
+    assert made.parent == folder / "versions"
+    text = made.read_text(encoding="utf-8")
+    assert "Revises: 0123456789ab" in text
+    assert (text.count("import sqlalchemy as sa\n"), text.count("from alembic import op\n")) == (1, 1)
+    project.run("migrate")
+    assert "agree" in project.run("check").stdout
+    assert {name: (folder / name).read_text(encoding="utf-8") for name in own} == own
+    assert {path.name for path in folder.iterdir()} - {"__pycache__"} == {
+        "env.py",
+        "script.py.mako",
+        "versions",
+    }
 
 
 BROKEN = {

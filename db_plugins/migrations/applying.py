@@ -111,6 +111,7 @@ def apply(
     try:
         with entry.errors(), entry.role.migrating(lock) as migration:
             steps = _planned(entry, migration, revision, settling, models_there)
+            entry.check_engine([step for step, _settling in steps])
             run.planned += [step for step, _settling in steps]
             for number, (step, settled) in enumerate(steps, 1):
                 on_step(step, number, len(steps))
@@ -169,6 +170,7 @@ def sql(db: Database, revision: str = "head", *, folder: Where = None) -> str:
     steps = entry.history.towards(applied, revision)
     if not applied:
         entry.check_not_by_hand(entry.models_there())
+    entry.check_engine(steps)
     with entry.errors():
         return entry.role.statements(steps) if steps else ""
 

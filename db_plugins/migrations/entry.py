@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,12 +13,15 @@ from ..engine import Capability
 from ..errors import DatabaseMissingError, MigrationError, UnsupportedOperationError
 from .files import Folder
 from .revisions import History
-from .seam import Difference, Rename, SupportsMigrations, Wanted
+from .seam import Difference, Rename, Step, SupportsMigrations, Wanted
 
 if TYPE_CHECKING:
     from ..database import Database
 
 __all__ = ["Entry", "Where"]
+
+#: The module that a file takes ``op`` from.
+_OP = re.compile(r"^from (\S+) import .*\bop\b", re.MULTILINE)
 
 Where = str | os.PathLike[str] | None
 
@@ -59,6 +63,19 @@ class Entry:
         """What the driver raises, in our words."""
         with self.db._root_runner().errors():
             yield
+
+    def check_engine(self, steps: Sequence[Step]) -> None:
+        """Refuse revisions that were written for another kind of engine, before the first of them is run. Their ``op`` tells:
+        one of MongoDB in an entry that is SQL now (or the other way round) finds nothing that performs it."""
+        ours = set(_OP.findall("\n".join(self.role.imports)))
+        for step in steps if ours else ():
+            theirs = _OP.findall(step.path.read_text(encoding="utf-8"))
+            if theirs and not ours & set(theirs):
+                raise MigrationError(
+                    f"revision {step.name} was written for another engine than {self.db.engine}: its op is that of {theirs[0]}, and "
+                    f"{self.db.engine} has that of {', '.join(sorted(ours))}",
+                    hint=f"give {self.name!r} a folder of its own for this engine, by the key MIGRATIONS",
+                )
 
     def applied(self) -> tuple[str, ...]:
         """The revisions that the database is at."""

@@ -72,8 +72,14 @@ class Folder:
         return self.versions.is_dir()
 
     def make(self, files: Mapping[str, str]) -> None:
-        """Make what is missing: ``versions``, the template, and these files."""
+        """Make what is missing: ``versions``, the template, and these files.
+
+        The last of the files is written last. Where it stands the folder has them, or it is an environment of its
+        owner's, to which another's files would not fit: an Alembic folder that was adopted has its ini elsewhere.
+        """
         self.versions.mkdir(parents=True, exist_ok=True)
+        if any((self.path / name).exists() for name in list(files)[-1:]):
+            files = {}
         for name, text in {TEMPLATE: self._template_text, **files}.items():
             with suppress(FileExistsError):
                 write_new(self.path / name, text)
@@ -97,10 +103,12 @@ class Folder:
             "comma": lambda each: ", ".join(each) if isinstance(each, tuple) else each or "",
             "upgrades": text.upgrades,
             "downgrades": text.downgrades,
-            "imports": text.imports,
         }
         try:
             source = template.read_text(encoding="utf-8") if template.exists() else self._template_text
+            values["imports"] = _without(
+                text.imports, source
+            )  # Alembic's own template imports sa and op itself
             made = str(Template(source, strict_undefined=True).render(**values))  # noqa: S702  (Python, no HTML)
             _check_whole(made, revision)
         except Exception as error:
@@ -176,6 +184,12 @@ def _indented(statements: Sequence[str]) -> str:
     if lines and is_empty:  # a function of comments alone is none
         lines.append("    pass")
     return "\n".join(lines).removeprefix("    ")
+
+
+def _without(imports: str, template: str) -> str:
+    """The imports that the template does not hold."""
+    known = {line.strip() for line in template.splitlines()}
+    return "\n".join(line for line in imports.splitlines() if line not in known)
 
 
 def _like_isort(line: str) -> tuple[bool, str]:

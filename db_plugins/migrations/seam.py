@@ -210,7 +210,7 @@ class SupportsMigrations(ABC):
     imports: Sequence[str] = ()
 
     def files(self, entry: str) -> Mapping[str, str]:
-        """Files of the entry's folder beside ``versions/`` and ``script.py.mako``: name → text. Written once."""
+        """Files of the entry's folder beside ``versions/`` and ``script.py.mako``: name → text. Written once, in this order."""
         return {}
 
     @abstractmethod

@@ -255,6 +255,25 @@ def test_a_revision_that_reads_the_database_is_refused_when_its_operation_comes(
     assert set(folder.database.stars.index_information()) == {"_id_"}
 
 
+def test_migrations_read_from_the_primary_wherever_the_entry_reads(
+    mongodb_server: Any, tmp_path: Path
+) -> None:
+    name, url = mongodb_server.new_database()
+    joint = "&" if "?" in url else "?"
+    folder = Folder(tmp_path / "versions", f"{url}{joint}readPreference=secondaryPreferred", name)
+    try:
+        assert folder.database.read_preference.document["mode"] == "secondaryPreferred"
+        folder.write(['assert op.database.read_preference.document["mode"] == "primary"'])
+        with folder.connection.migrating(lock()) as migration:
+            journal = migration._journal
+            assert journal.collection.read_preference.document["mode"] == "primary"
+        folder.run()
+        assert folder.connection.heads() == ("r1",)
+    finally:
+        folder.close()
+        mongodb_server.drop_database(name)
+
+
 def test_rows_that_a_crash_left_behind_the_heads_are_no_interruption(folder: Folder) -> None:
     from dataclasses import replace
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
+from pymongo.read_preferences import ReadPreference
+
 from db_plugins.migrations.seam import Difference, LockRequest, Migration, Step, SupportsMigrations, Wanted
 
 from .difference import differ
@@ -27,23 +29,29 @@ class MigratingConnection(SupportsMigrations):
 
     def difference(self, wanted: Wanted) -> Difference:
         with self._during("read"):
-            return differ({} if wanted.from_nothing else read_collections(self._database), wanted)
+            found = {} if wanted.from_nothing else read_collections(_of_primary(self._database))
+            return differ(found, wanted)
 
     def heads(self) -> tuple[str, ...]:
         with self._during("read"):
-            return Journal(self._database).heads()
+            return Journal(_of_primary(self._database)).heads()
 
     @contextmanager
     def migrating(self, lock: LockRequest) -> Iterator[Migration]:
         with self._during("write"):
-            journal = Journal(self._database)
+            databases = _of_primary(self._database), _of_primary(self._native)
+            journal = Journal(databases[0])
             with holding(journal.collection, lock) as lease:
-                yield MongoMigration(
-                    (self._database, self._native), journal, lease, lambda: self._during("write")
-                )
+                yield MongoMigration(databases, journal, lease, lambda: self._during("write"))
 
     def statements(self, steps: Sequence[Step]) -> str:
         return statements_of(steps)
 
     def _during(self, doing: str) -> AbstractContextManager[None]:
         raise NotImplementedError
+
+
+def _of_primary(database: Any) -> Any:
+    """Read from the primary, wherever the entry's queries read: a secondary may not have heard of the lock, or of the step
+    before."""
+    return database.with_options(read_preference=ReadPreference.PRIMARY)

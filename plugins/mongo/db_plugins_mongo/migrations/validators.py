@@ -11,6 +11,7 @@ from typing import Any
 from db_plugins.models import Field, Kind
 
 from ..codec import path_of
+from ..object_ids import is_object_id
 
 __all__ = [
     "Schema",
@@ -36,6 +37,8 @@ def _integer(field: Field) -> Schema:
 
 
 def _text(field: Field) -> Schema:
+    if is_object_id(field):
+        return {"bsonType": "objectId"}
     # Characters, not bytes, on both sides.
     return (
         {"bsonType": "string"} if field.length is None else {"bsonType": "string", "maxLength": field.length}
@@ -93,8 +96,8 @@ def schema_of(info: Any, fields: Iterable[Field], required: Iterable[Field]) -> 
 
 
 def _is_always_there(field: Field) -> bool:
-    # A TypeDecorator may make nothing of something.
-    return field.to_stored is None
+    # A TypeDecorator may make nothing of something; ours does not.
+    return field.to_stored is None or is_object_id(field)
 
 
 def merged(ours: Schema, theirs: Mapping[str, Any]) -> Schema:
