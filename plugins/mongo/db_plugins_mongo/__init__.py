@@ -3,6 +3,7 @@
     plugin.py       the hook: names the class that chooses between the two engines
     engine.py       pure: compile, classify, check_model; ``choose`` hands ENGINE mongomock to mock.py
     translate.py    pure: nodes → filter documents, order → sort, operands → update documents
+    object_ids.py   the type of a column that holds ObjectIds
     codec.py        pure: a column's value ↔ what is stored in BSON
     errors.py       pure: driver exception → our error, by code
     client.py       settings → MongoClient, AsyncMongoClient
@@ -25,10 +26,16 @@ if TYPE_CHECKING:
     from .engine import MongoEngine
     from .migrations.operations import op
     from .mock import MongomockEngine
+    from .object_ids import ObjectIdText
 
-__all__ = ["MongoEngine", "MongomockEngine", "op"]
+__all__ = ["MongoEngine", "MongomockEngine", "ObjectIdText", "op"]
 
-_HOME = {"MongoEngine": "engine", "MongomockEngine": "mock", "op": "migrations.operations"}
+_HOME = {
+    "MongoEngine": "engine",
+    "MongomockEngine": "mock",
+    "ObjectIdText": "object_ids",
+    "op": "migrations.operations",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -144,6 +144,7 @@ class Collection(Awaited):
     find_one_and_update = _waits("find_one_and_update")
     insert_many = _waits("insert_many")
     insert_one = _waits("insert_one")
+    list_indexes = _waits("list_indexes", Cursor)
     update_many = _waits("update_many")
     update_one = _waits("update_one")
 
@@ -161,6 +162,10 @@ class Database(Awaited):
 
     def __getitem__(self, name: str) -> Collection:
         return Collection(self.raw[name], self.patience)
+
+    def with_options(self, **options: Any) -> Database:
+        """The same database, read and written otherwise."""
+        return Database(self.raw.with_options(**options), self.patience)
 
 
 class Session(Awaited):

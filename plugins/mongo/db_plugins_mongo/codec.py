@@ -4,7 +4,7 @@
     Decimal    Decimal128, at the column's scale        datetime   naive, in UTC
     UUID       binary, subtype 4                        date       its midnight
     time       "HH:MM:SS.ffffff", which sorts by value  Vector     an array of doubles
-    None       a missing field
+    None       a missing field                          ObjectIdText  an ObjectId
 
 Everything here is pure, and the values that come in have been checked by the core.
 """
@@ -20,7 +20,7 @@ from functools import lru_cache
 from operator import attrgetter
 from typing import Any
 
-from bson import Binary, DBRef, Decimal128
+from bson import Binary, DBRef, Decimal128, ObjectId
 from bson.binary import UuidRepresentation
 from bson.codec_options import CodecOptions
 from bson.int64 import Int64
@@ -29,6 +29,8 @@ from db_plugins.errors import EngineError, InvalidValueError
 from db_plugins.models import Field, Kind, ModelInfo
 from db_plugins.models.makers import Unless, make_document_reader, make_document_writer
 from db_plugins.models.vectors import read_vector
+
+from .object_ids import is_object_id
 
 __all__ = [
     "CODEC_OPTIONS",
@@ -215,7 +217,7 @@ ENCODERS: dict[Kind, Callable[[Field], Coder | None]] = {
     Kind.INTEGER: _nothing,
     Kind.FLOAT: lambda _field: Unless(float, float),
     Kind.DECIMAL: _encode_decimal,
-    Kind.TEXT: _nothing,
+    Kind.TEXT: lambda field: ObjectId if is_object_id(field) else None,
     Kind.ENUM: _encode_enum,
     Kind.BOOLEAN: _nothing,
     Kind.DATETIME: _encode_moment,
@@ -233,7 +235,7 @@ DECODERS: dict[Kind, Callable[[Field], Coder | None]] = {
     Kind.INTEGER: lambda _field: Unless(int, plain_int),
     Kind.FLOAT: _decode_float,
     Kind.DECIMAL: _decode_decimal,
-    Kind.TEXT: _nothing,
+    Kind.TEXT: lambda field: str if is_object_id(field) else None,
     Kind.ENUM: _decode_enum,
     Kind.BOOLEAN: _nothing,
     Kind.DATETIME: _decode_aware,

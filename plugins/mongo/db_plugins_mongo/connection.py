@@ -38,7 +38,7 @@ from .engine import Find
 from .errors import Situation, during, note_stored
 from .migrations.journal import MIGRATIONS
 from .migrations.role import MigratingConnection
-from .migrations.schema import Collection, collection_of, link_collection
+from .migrations.schema import Collection, Index, collection_of, link_collection
 from .numbering import COUNTERS, Numbering
 from .wording import text_of_count, text_of_find, text_of_pipeline
 from .writes import PATIENCE_SECONDS, WritingVerbs, pause, was_contention
@@ -169,8 +169,14 @@ class StoringVerbs(Verbs, SupportsStorage):
                 self._make(link_collection(table), there)
 
     def _make(self, wanted: Collection, there: set[str]) -> None:
-        indexes = [index.model() for index in wanted.indexes.values()]
-        storage.make_collection(self._database, wanted.name, there, indexes, wanted.validator)
+        have: list[Index] = []
+        if wanted.name in there:  # MongoDB refuses a second index that does the same under another name
+            with self._database[wanted.name].list_indexes() as cursor:
+                have = [Index.of(each) for each in cursor.to_list()]
+        missing = [each for each in wanted.indexes.values() if not any(each.does_as(other) for other in have)]
+        storage.make_collection(
+            self._database, wanted.name, there, [each.model() for each in missing], wanted.validator
+        )
 
     def drop(self, models: Sequence[ModelInfo], links: Sequence[sa.Table]) -> None:
         with self._during("write"):
@@ -225,7 +231,7 @@ class MongoConnection(StoringVerbs, AggregatingVerbs, SupportsTransactions, Migr
                 f"{self._engine} at {self._where} has no transactions: it is in no replica set",
                 hint="start it with --replSet rs0 and run rs.initiate() once",
             )
-        return MongoTransaction(self, isolation, read_only)
+        return MongoTransaction(self, isolation)
 
     def close(self) -> None:
         with suppress(Exception):
@@ -272,13 +278,12 @@ def _concerns(isolation: str) -> dict[str, Any]:
 class MongoTransaction(Verbs, AggregatingVerbs, TransactionConnection):
     """All calls in one ClientSession, with a snapshot of the data as they were at the first of them."""
 
-    def __init__(self, outer: MongoConnection, isolation: str, read_only: bool) -> None:
+    def __init__(self, outer: MongoConnection, isolation: str) -> None:
         with outer._during("read"):
             session = outer._client.start_session()
             session.start_transaction(**_concerns(isolation))
         super().__init__(outer._settings, outer._engine, outer._database, session)
         self._numbering = outer._numbering
-        self._read_only = read_only
 
     @property
     def native(self) -> Any:
@@ -286,10 +291,6 @@ class MongoTransaction(Verbs, AggregatingVerbs, TransactionConnection):
         return driver_object(self._session)
 
     def _again(self, work: Callable[[Any], T]) -> T:
-        if self._read_only:
-            raise UnsupportedOperationError(
-                "this transaction is read-only", hint="open it without read_only=True"
-            )
         return work(self._session)
 
     _together = _again

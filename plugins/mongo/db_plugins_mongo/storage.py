@@ -112,6 +112,8 @@ def _untranslated(info: ModelInfo) -> Iterator[str]:
             yield f"the CheckConstraint {str(constraint.name or constraint.sqltext)!r}"
     known = {unique.name for unique in info.uniques}
     for index in info.table.indexes:
+        if {column.name for column in index.columns} - info.by_column.keys():
+            continue  # of a subclass's own column, which makes it
         said = "mongodb" in index.info
         if not _plain_keys(info, index) or (index.unique and not said and str(index.name) not in known):
             yield f"the index {str(index.name)!r}, which has a condition, an expression or a vector"

@@ -43,6 +43,7 @@ from db_plugins.spec import Order
 
 from .codec import encode, encode_number, path_of
 from .errors import NULL_MARK, RANGE_MARK
+from .object_ids import is_object_id
 
 if TYPE_CHECKING:
     from .lookups import Let
@@ -180,6 +181,8 @@ class Translator:
         return _expression_form([not_null(subject), {"$not": [among]} if node.negated else among])
 
     def _like(self, node: Like) -> Filter:
+        if any(is_object_id(field) for field in fields_of(node.operand)):
+            raise CannotSay("an ObjectId is no text")
         text = literal_regex(node.pattern) if node.fold is None else ascii_regex(node.pattern)
         text = text.removeprefix("(?s)")
         if not self._is_path(node.operand):

@@ -34,6 +34,8 @@ def own_server(kind: str) -> type:
 
 
 class TestMongoDB(PluginConformance):
+    """002-01: the same kit as on every engine."""
+
     plugin = "mongodb"
     server = own_server("mongodb")
 
@@ -53,6 +55,8 @@ class TestMongoDB(PluginConformance):
 
 
 class TestMongomock(PluginConformance):
+    """002-01."""
+
     plugin = "mongomock"
     is_shared = False
     generated_filters = 1000  # in Python: each costs twice as much as on a server

@@ -1,4 +1,8 @@
-"""Generated filters and orders answer on a server and in mongomock as ``evaluate`` says they mean."""
+"""Generated calculations, orders and updates answer on a server and in mongomock as ``evaluate`` says they mean.
+
+Filters without calculation are the kit's, which asks thousands of them on both; it calculates with exact numbers only, and here
+are those that are not: floats of any size, and floats beside Decimals.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,6 @@ from db_plugins.nodes import (
     COMPARISONS,
     Arithmetic,
     Compare,
-    In,
     IsNull,
     Node,
     Operand,
@@ -86,9 +89,7 @@ class Maker:
             parts = [self.node(depth - 1) for _ in range(self.random.randint(2, 3))]
             made = all_of(parts) if self.random.random() < 0.5 else any_of(parts)
             return negate(made) if self.random.random() < 0.3 else made
-        return self.random.choice(
-            [self.literal, self.literal, self.among, self.null, self.columns, self.calculated]
-        )()
+        return self.random.choice([self.columns, self.calculated])()
 
     def op(self, name: str) -> str:
         unordered = self.words.field(name).kind in UNORDERED
@@ -98,14 +99,6 @@ class Maker:
         name = self.random.choice(sorted(POOL))
         literal = self.words.value(name, self.random.choice(POOL[name]))
         return Compare(self.op(name), self.words.column(name), literal)
-
-    def among(self) -> Node:
-        name = self.random.choice(sorted(POOL))
-        values = tuple(self.random.sample(POOL[name], self.random.randint(1, 2)))
-        return In(self.words.column(name), values, self.words.field(name), self.random.random() < 0.5)
-
-    def null(self) -> Node:
-        return IsNull(self.words.column(self.random.choice(sorted(POOL))), self.random.random() < 0.5)
 
     def columns(self) -> Node:
         left, right = self.random.choice(
@@ -144,12 +137,12 @@ def means(node: Node, row: dict[str, Any]) -> bool | None:
 
 
 @pytest.mark.parametrize("seed", range(4))
-def test_generated_filters_find_the_rows_that_the_reference_finds(either: Any, seed: int) -> None:
+def test_generated_calculations_find_the_rows_that_the_reference_finds(either: Any, seed: int) -> None:
     words: Words = either(Star)
     make = Maker(words, seed)
     rows = make.rows()
     words.add(*rows)
-    for _ in range(150):
+    for _ in range(50):
         node = make.node()
         expected = {row["id"]: means(node, {**row, "meta": None}) for row in rows}
         if words.engine.name == "mongomock" and None in expected.values():

@@ -108,3 +108,40 @@ def test_a_condition_without_an_index_shows_that_the_test_can_fail(db: Database)
     stages, examined = stages_of(db, db.query(Comet).filter(Comet.seen == 7))
     assert "COLLSCAN" in stages
     assert examined == 300
+
+
+class Herd(Base):
+    __tablename__ = "herd"
+    __mapper_args__ = {"polymorphic_on": "kind", "polymorphic_identity": "herd"}
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str] = mapped_column(String(10))
+
+
+class Cow(Herd):
+    __mapper_args__ = {"polymorphic_identity": "cow"}
+    mark: Mapped[str | None] = mapped_column(String(10), unique=True)
+    bell: Mapped[int | None] = mapped_column(index=True)
+
+
+def test_indexes_of_a_subclass_are_made_and_not_said_to_be_left_out(
+    mongodb_server: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, _ = mongodb_server.new_database()
+    with db_plugins.connect(mongodb_server.entry(name), models=[Herd, Cow]) as db:
+        db.create_all()
+        keys = {tuple(each["key"]) for each in db.native["herd"].index_information().values()}
+    assert keys == {(("_id", 1),), (("mark", 1),), (("bell", 1),)}
+    assert caplog.messages == []
+
+
+def test_an_index_of_another_name_serves_as_it_is(mongodb_server: Any) -> None:
+    name, _ = mongodb_server.new_database()
+    with db_plugins.connect(mongodb_server.entry(name), models=[Comet]) as db:
+        comets = db.native["comets"]
+        comets.create_index("name", name="name_1")
+        comets.create_index([("mag", 1)], name="ours")
+        db.create_all()
+        db.create_all()
+        names = set(comets.index_information())
+        assert {"name_1", "ours", "_id_"} <= names
+        assert len(names) == 4, "code's unique index is the one that was missing"
