@@ -7,7 +7,7 @@
                 of an Engine
     Capability  powers that only change what is legal
 
-A first engine is a copy of ``db_plugins/testing/memory.py``. Every verb of the query is written once in the core over
+A first engine is what ``dbp init --plugin`` writes. Every verb of the query is written once in the core over
 these few methods; ``evaluate`` finishes what ``compile`` left over.
 """
 
@@ -23,9 +23,10 @@ from .aggregates import Aggregation, Groups
 from .awaiting import wait
 from .config import Settings
 from .errors import DbPluginsError, UnsupportedError, UnsupportedFilterError
-from .evaluation import evaluate
+from .evaluation import evaluate, sort_rows
 from .migrations.seam import SupportsMigrations
 from .nodes import Node, Operand
+from .rows import calculated, refuse_duplicates
 from .spec import QuerySpec
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ __all__ = [
     "Engine",
     "Groups",
     "Health",
+    "Operand",
     "QuerySpec",
     "SessionConnection",
     "Settings",
@@ -58,7 +60,10 @@ __all__ = [
     "SupportsVectors",
     "SupportsWatching",
     "TransactionConnection",
+    "calculated",
     "evaluate",
+    "refuse_duplicates",
+    "sort_rows",
     "wait",
 ]
 

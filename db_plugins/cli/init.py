@@ -1,10 +1,10 @@
-"""``dbp init``: a settings.py and a models.py that work, to start from. Overwrites nothing."""
+"""``dbp init``: a settings.py and a models.py that work, to start from; or a plugin. Overwrites nothing."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -12,40 +12,69 @@ import click
 from ..errors import ConfigError
 from .group import Command
 from .run import Run
+from .skeleton import PROJECT, plugin_files, project_files, rival_of, validate_name
 
 __all__ = ["command"]
 
-TEMPLATES = Path(__file__).with_name("templates")
-#: Each file, and what stands for it if it is there.
-FILES = {"settings.py": ("settings.py",), "models.py": ("models.py", "models/__init__.py")}
-
 
 @click.command("init", cls=Command)
-@click.argument("folder", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
+@click.argument("folder", metavar="[DIR]", default=None, required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--plugin",
+    metavar="NAME",
+    callback=validate_name,
+    help="Write an engine plugin that answers to NAME, with its tests, instead of a project.",
+)
 @click.pass_obj
-def command(run: Run, folder: Path) -> None:
-    """Write a settings.py and a models.py to start from.
+def command(run: Run, folder: Path | None, plugin: str | None) -> None:
+    """Write settings and models, or a plugin, to start from.
 
     The settings have an SQLite entry that works, and examples for others. DIR (this folder if left out) is made if it
     is not there. A file that is there is kept as it is.
+
+    With --plugin, write a package instead: an engine that passes the conformance kit and keeps its rows in memory, to
+    be made yours step by step. DIR is then NAME if left out.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    if plugin is None:
+        folder = folder or Path()
+        _lay(run, folder, project_files(), PROJECT)
+        _say_next(run, _next_steps(folder))
+        _warn_if_refused(run, folder / "settings.py")
+        return
+    folder = folder or Path(plugin)
+    rival = rival_of(plugin)
+    _lay(run, folder, plugin_files(plugin))
+    _say_next(run, _next_steps_of_plugin(folder))
+    if rival is not None and run.document["made"]:
+        run.note(
+            f"{rival} answers to {plugin!r} already: with both installed, neither can be used by that name"
+        )
+
+
+def _lay(
+    run: Run, folder: Path, files: Mapping[str, str], alternatives: Mapping[str, Sequence[str]] | None = None
+) -> None:
+    """Write the files that are not there, nor an alternative of theirs, and say which."""
     made, kept = [], []
-    for name, alternatives in FILES.items():
-        there = next((folder / each for each in alternatives if os.path.lexists(folder / each)), None)
+    for name, text in files.items():
+        others = (alternatives or {}).get(name, (name,))
+        there = next((folder / each for each in others if os.path.lexists(folder / each)), None)
         if there is None:
-            _write(folder / name, (TEMPLATES / name).read_text(encoding="utf-8"))
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            _write(folder / name, text)
             made.append(str(folder / name))
         else:
             kept.append(str(there))
-    steps = list(_next_steps(folder))
-    run.document.update(made=made, kept=kept, next=steps)
-    for verb, files in (("made", made), ("kept", kept)):
-        for file in files:
+    run.document.update(made=made, kept=kept)
+    for verb, group in (("made", made), ("kept", kept)):
+        for file in group:
             run.say(f"{verb}  {file}{'  (was there already)' if verb == 'kept' else ''}")
-    for step in steps:
+
+
+def _say_next(run: Run, steps: Iterable[str]) -> None:
+    run.document["next"] = list(steps)
+    for step in run.document["next"]:
         run.say(f"next  {step}")
-    _warn_if_refused(run, folder / "settings.py")
 
 
 def _write(file: Path, text: str) -> None:
@@ -65,6 +94,13 @@ def _next_steps(folder: Path) -> Iterator[str]:
     yield "look through settings.py and models.py"
     yield "dbp initdb"
     yield "dbp health"
+
+
+def _next_steps_of_plugin(folder: Path) -> Iterator[str]:
+    yield f"cd {shlex.quote(str(folder))}"
+    yield "pip install --editable '.[testing]'"
+    yield "dbp plugins"
+    yield "pytest"
 
 
 def _warn_if_refused(run: Run, settings: Path) -> None:
