@@ -1,6 +1,7 @@
-"""`python -m benchmarks [imports] [reads] [writes] [async] [--quick] [--write]`: measure, print, and with --write keep the figures.
+"""`python -m benchmarks [imports] [reads] [writes] [async] [transfer] [--quick] [--write]`: measure, print, and with --write keep the figures.
 
-`--engine sqlite` measures on one engine, `--only get` one of the reads or writes (each may be given more than once).
+`--engine sqlite` measures on one engine, `--only get` one of the reads or writes (each may be given more than once),
+`--rows 1000000` that many in every transfer.
 Figures are of one machine at one moment, so each is a difference or a ratio to something measured beside it. --write
 puts them into docs/benchmarks.md, where parts that were not measured now stay as they are.
 """
@@ -16,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping
 from importlib import metadata
 from pathlib import Path
 
-from . import awaited, imports, reads, writes
+from . import awaited, imports, reads, transfer, writes
 from .places import PLACES
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
@@ -25,9 +26,17 @@ PARTS: dict[str, Callable[[argparse.Namespace], str]] = {
     "reads": lambda given: reads.measure(quick=given.quick, engines=given.engine, only=given.only),
     "writes": lambda given: writes.measure(quick=given.quick, engines=given.engine, only=given.only),
     "async": lambda given: awaited.measure(quick=given.quick, engines=given.engine, only=given.only),
+    "transfer": lambda given: transfer.measure(
+        quick=given.quick, engines=given.engine, only=given.only, rows=given.rows
+    ),
 }
 #: The rows of each part that --only chooses from.
-ROWS: dict[str, Collection[str]] = {"reads": reads.WORKS, "writes": writes.WORKS, "async": awaited.WORKS}
+ROWS: dict[str, Collection[str]] = {
+    "reads": reads.WORKS,
+    "writes": writes.WORKS,
+    "async": awaited.WORKS,
+    "transfer": transfer.WORKS,
+}
 DISTRIBUTIONS = ("SQLAlchemy", "psycopg", "asyncpg", "aiosqlite", "pymongo", "click", "pluggy")
 HEAD = """\
 # Benchmarks
@@ -47,10 +56,11 @@ def main() -> int:
     parser.add_argument("--write", action="store_true", help=f"write {PAGE.parent.name}/{PAGE.name}")
     parser.add_argument("--engine", action="append", choices=tuple(PLACES), help="on this engine only")
     parser.add_argument("--only", action="append", choices=rows, help="this read or write only")
+    parser.add_argument("--rows", type=int, help="of a transfer, instead of as many as each line has")
     given = parser.parse_args()
     if unknown := set(given.parts) - set(PARTS):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
-    if given.write and (given.engine or given.only):
+    if given.write and (given.engine or given.only or given.rows):
         parser.error("--write is for all engines and all rows of a part")
     parts = given.parts or [name for name in PARTS if not given.only or _has_any(name, given.only)]
     if given.only and (without := [name for name in parts if not _has_any(name, given.only)]):

@@ -9,30 +9,39 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import db_plugins
-from db_plugins import Database
+from db_plugins import Database, transfer
 
 from . import tables, writers, written
 from .contenders import BATCH, count
 from .places import Place
 from .tables import Many
 
-__all__ = ["JOBS", "measure"]
+__all__ = ["JOBS", "measure", "measure_copy"]
 
 STATUS = Path("/proc/self/status")
 
 
 def measure(place: Place, job: str, rows: int = 0) -> float | None:
     """MiB at the peak beyond a connected process that has done the job with one row; None where there is no /proc."""
+    return _measured(dict(place.entry), place.engine, job, str(rows))
+
+
+def measure_copy(model: type, source: Mapping[str, Any], target: Mapping[str, Any]) -> float | None:
+    """The same of a copy between the databases of these entries, and its comparison, beyond that of a table of one row."""
+    return _measured([dict(source), dict(target)], "", "copy", model.__name__)
+
+
+def _measured(given: Any, *arguments: str) -> float | None:
     if not STATUS.exists():
         return None
     done = subprocess.run(
-        (sys.executable, "-m", f"{__package__}.memory", place.engine, job, str(rows)),
-        input=json.dumps(dict(place.entry)),
+        (sys.executable, "-m", f"{__package__}.memory", *arguments),
+        input=json.dumps(given),
         cwd=Path(__file__).parents[1],
         stdout=subprocess.PIPE,
         text=True,
@@ -47,6 +56,20 @@ def main(engine: str, job: str, rows: int) -> None:
         one_row()
         before = peak()
         all_rows()
+        print((peak() - before) / 1024)
+
+
+def main_of_copy(name: str) -> None:
+    model = next(model for model in (*tables.MODELS, *written.MODELS) if model.__name__ == name)
+    entries = json.load(sys.stdin)
+    models = (model, tables.Listed)
+    with (
+        db_plugins.connect(entries[0], models=models) as source,
+        db_plugins.connect(entries[1], models=models) as target,
+    ):
+        transfer.copy(source, target, models=[tables.Listed])
+        before = peak()
+        transfer.copy(source, target, models=[model])
         print((peak() - before) / 1024)
 
 
@@ -92,4 +115,7 @@ def peak() -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    if sys.argv[2] == "copy":
+        main_of_copy(sys.argv[3])
+    else:
+        main(sys.argv[1], sys.argv[2], int(sys.argv[3]))

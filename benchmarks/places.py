@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import db_plugins
 from db_plugins import Database
 from servers import KINDS
 
-__all__ = ["PLACES", "Place", "place"]
+__all__ = ["PLACES", "Place", "place", "store"]
 
 
 @dataclass(frozen=True)
@@ -90,3 +90,19 @@ def place(engine: str, models: Models) -> Iterator[Place]:
         Path(folder).chmod(0o711)  # a PostgreSQL that root starts runs as nobody and must get through
         with PLACES[engine](Path(folder), models) as made:
             yield made
+
+
+@contextmanager
+def store(engine: str, models: Models) -> Iterator[tuple[Mapping[str, Any], Database]]:
+    """A Database with the models' tables, and its entry, of SQLite or any server; gone with the block."""
+    with tempfile.TemporaryDirectory(prefix="dbp-bench-") as name, ExitStack() as stack:
+        folder = Path(name)
+        folder.chmod(0o711)
+        if engine == "sqlite":
+            entry: Mapping[str, Any] = {"ENGINE": "sqlite", "DB_NAME": str(folder / "bench.db")}
+        else:
+            server = stack.enter_context(KINDS[engine](folder))
+            entry = server.entry(server.new_database()[0])
+        db = stack.enter_context(db_plugins.connect(entry, models=models))
+        db.create_all()
+        yield entry, db

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from . import config
 from .awaiting import here, pause_after
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from .config import Settings
+    from .config.sources import Source
     from .engine import Capability, Connection, Engine, Health
     from .models import ModelInfo
     from .query import BaseQuery
@@ -46,8 +47,8 @@ _inherited: list[Any] = []
 def connect(
     target: str | Mapping[str, Any] | None = None,
     *,
-    models: Sequence[Any] | None = None,
-    settings: Any = None,
+    models: Sequence[type | str] | None = None,
+    settings: Source | None = None,
 ) -> Database:
     """A Database by entry name, by URL, from one entry as a dict, or (without an argument) the default entry.
 
@@ -131,11 +132,14 @@ class Database:
         return make(self._runner, (self._root or self._root_runner()).reader(model))
 
     @contextmanager
-    def transaction(self, *, isolation: str = "snapshot", read_only: bool = False) -> Iterator[Database]:
+    def transaction(
+        self, *, isolation: Literal["snapshot", "serializable"] = "snapshot", read_only: bool = False
+    ) -> Iterator[Database]:
         """All of the block is committed at its end, or nothing of it if an exception leaves the block.
 
-        Yields a Database bound to the transaction; on it, ``transaction()`` is a savepoint. Raises
-        UnsupportedOperationError where the engine or the server has no transactions.
+        Yields a Database bound to the transaction; on it, ``transaction()`` is a savepoint. One that is
+        ``read_only`` takes no lock for writing, and refuses to write. Raises UnsupportedOperationError where the
+        engine or the server has no transactions.
         """
         with self._begun(isolation, read_only=read_only) as bound, self._join(bound._bound):
             yield bound
@@ -195,9 +199,11 @@ class Database:
 
     def create_all(self) -> None:
         """Make what is missing: the models' tables or collections, their indexes, their link tables. Keeps rows."""
+        self._create(self._models())
+
+    def _create(self, models: Sequence[ModelInfo]) -> None:
         from .models import association_tables, own_tables
 
-        models = self._models()
         runner = self._runner()
         with runner.errors():
             storage = self._storage()

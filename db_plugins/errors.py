@@ -15,8 +15,9 @@ A message gives the fact, the evidence and what to do, and never the values of r
     │   ├─ EngineTimeoutError (a TimeoutError) ─ PoolTimeoutError, QueryTimeoutError
     │   ├─ IntegrityError (.attributes) ─ DuplicateKeyError, NotNullError, ForeignKeyError, CheckConstraintError
     │   └─ ConflictError              safe to run again
-    └─ MigrationError ─ RevisionNotFoundError, MultipleHeadsError, PendingMigrationsError,
-                        DestructiveChangeError, MigrationLockedError, DirtyMigrationError
+    ├─ MigrationError ─ RevisionNotFoundError, MultipleHeadsError, PendingMigrationsError,
+    │                   DestructiveChangeError, MigrationLockedError, DirtyMigrationError
+    └─ TransferError ─ VerificationError (.differences)
 
 ``NotLoadedError`` is also SQLAlchemy's ``DetachedInstanceError`` where it is raised (``db_plugins.models``): this file
 loads nothing, so that ``import db_plugins`` stays light.
@@ -26,6 +27,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 __all__ = [
     "AuthenticationError",
@@ -62,9 +64,11 @@ __all__ = [
     "QueryTimeoutError",
     "RevisionNotFoundError",
     "ServerUnreachableError",
+    "TransferError",
     "UnsupportedError",
     "UnsupportedFilterError",
     "UnsupportedOperationError",
+    "VerificationError",
 ]
 
 
@@ -286,6 +290,37 @@ class MigrationLockedError(MigrationError):
 
 class DirtyMigrationError(MigrationError):
     """An earlier migration stopped half-way; names the exact step."""
+
+
+class TransferError(DbPluginsError):
+    """Data could not be copied, loaded or dumped."""
+
+
+class VerificationError(TransferError):
+    """Two databases differ. ``differences`` name the first keys, ``verified`` holds counts and checksums."""
+
+    differences: tuple[Any, ...] = ()
+    verified: Any = None
+
+    def __init__(
+        self,
+        fact: str = "",
+        *,
+        differences: Iterable[Any] = (),
+        verified: Any = None,
+        hint: str | None = None,
+    ) -> None:
+        super().__init__(fact, hint=hint)
+        self.differences = tuple(differences)
+        self.verified = verified
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """The differences, one line each."""
+        return tuple(map(str, self.differences))
+
+    def __str__(self) -> str:
+        return "\n  - ".join([super().__str__(), *self.problems])
 
 
 def nearest(name: str, known: Iterable[str], *, prefix: str = "did you mean ") -> str:

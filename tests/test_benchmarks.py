@@ -11,6 +11,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 
+pytestmark = pytest.mark.slow
+
 
 def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT / "tools"), os.environ.get("PYTHONPATH", "")])
@@ -34,6 +36,7 @@ def benchmarks(*arguments: str) -> subprocess.CompletedProcess[str]:
         ("reads", "get", "Reads beside the raw driver and SQLAlchemy"),
         ("writes", "bulk_insert", "Writes beside the raw driver and SQLAlchemy"),
         ("async", "get", "Awaited reads"),
+        ("transfer", "copy", "Moving data"),
     ],
 )
 def test_a_row_is_measured_on_sqlite(part: str, row: str, title: str) -> None:
@@ -41,6 +44,14 @@ def test_a_row_is_measured_on_sqlite(part: str, row: str, title: str) -> None:
     assert done.returncode == 0, done.stderr
     assert f"## {title}\n" in done.stdout
     assert f"| `{row}`" in done.stdout
+
+
+def test_files_are_measured() -> None:
+    done = benchmarks("transfer", "--quick", "--engine", "sqlite", "--only", "files")
+    assert done.returncode == 0, done.stderr
+    assert [line.split(",")[0] for line in done.stdout.splitlines() if line.startswith("| `")] == [
+        f"| `{verb}` {form}" for verb in ("dump", "load") for form in ("csv", "jsonl", "parquet")
+    ]
 
 
 def test_only_finds_the_part_that_has_the_row() -> None:

@@ -52,7 +52,7 @@ def failure_of(error: BaseException, secrets: Iterable[str] = ()) -> Failure:
     """The error in our words. What is not ours may quote a secret, which is hidden."""
     kind = type(error).__name__
     if isinstance(error, DbPluginsError):
-        problems = tuple(map(_one_line, error.problems)) if isinstance(error, ConfigError) else ()
+        problems = tuple(map(_one_line, getattr(error, "problems", ())))
         hint = _one_line(error.hint) if error.hint else None
         return Failure(_one_line(error.fact), hint=hint, problems=problems, kind=kind, error=error)
     if isinstance(error, OSError) and error.strerror:

@@ -15,7 +15,7 @@ from .run import Entry, Facts, Run
 if TYPE_CHECKING:
     from ..database import Database
 
-__all__ = ["command"]
+__all__ = ["command", "create", "shown"]
 
 
 @click.command("initdb", cls=Command)
@@ -29,7 +29,7 @@ def command(run: Run) -> None:
     """
     for entry in run.entries:
         _check_models(entry)
-    run.each_entry(partial(_create, run), _show)
+    run.each_entry(partial(create, run), shown)
 
 
 def _check_models(entry: Entry) -> None:
@@ -45,7 +45,8 @@ def _check_models(entry: Entry) -> None:
         )
 
 
-def _create(run: Run, entry: Entry, db: Database) -> Facts:
+def create(run: Run, entry: Entry, db: Database) -> Facts:
+    """Make what the models of one entry need; what was made and what was there."""
     from ..engine import Capability
 
     if Capability.MIGRATIONS not in db.capabilities:
@@ -94,7 +95,8 @@ def _models_there(db: Database) -> list[str]:
         return []
 
 
-def _show(facts: Facts) -> str:
+def shown(facts: Facts) -> str:
+    """What was made, in a line."""
     made, existing = ", ".join(facts["made"]), ", ".join(facts["existing"])
     said = [
         f"made {made}" if made else "nothing to make",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy.orm import Mapper
+from sqlalchemy.orm import Mapper, make_transient_to_detached
 from sqlalchemy.orm.attributes import instance_state
 
 __all__ = [
@@ -48,6 +48,8 @@ def collection_paused() -> Iterator[None]:
 def make_object_maker(mapper: Mapper[Any], names: Sequence[str]) -> Callable[[Rows], list[Any]]:
     """Rows, whose values are attributes ``names``, the primary key among them, to detached objects."""
     manager = mapper.class_manager
+    # A subclass's own columns, where rows of its base class were read. Without a state they would be None, and nobody told.
+    has_unloaded = not {prop.key for prop in mapper.column_attrs} <= set(names)
     columns = [f"c{n}" for n in range(len(names))]
     on_load = bool(manager.dispatch.load)
     lines = [
@@ -58,6 +60,7 @@ def make_object_maker(mapper: Mapper[Any], names: Sequence[str]) -> Callable[[Ro
         "  made = new(cls)",
         "  values = made.__dict__",
         *[f"  values[{name!r}] = {column}" for name, column in zip(names, columns, strict=True)],
+        *(["  give_state(made)", "  detach(made)"] if has_unloaded else []),
         *(["  loaded(state_of(made), None)"] if on_load else []),
         "  add(made)",
         " return objects",
@@ -66,6 +69,8 @@ def make_object_maker(mapper: Mapper[Any], names: Sequence[str]) -> Callable[[Ro
         "cls": mapper.class_,
         "new": mapper.class_.__new__,
         "state_of": instance_state,
+        "give_state": manager.setup_instance,
+        "detach": make_transient_to_detached,
         "loaded": manager.dispatch.load,
     }
     return _paused_for_many(written(lines, known))
@@ -92,12 +97,16 @@ class Unless:
         return value if type(value) is self.kept or value is None else self.convert(value)
 
 
-def make_converter(functions: Sequence[Convert | None]) -> Callable[[Rows], Rows] | None:
-    """Rows of a driver's values to rows of ours, a function (or ``None``) for each column. ``None``: nothing to do."""
+def make_converter(
+    functions: Sequence[Convert | None], *, take_none: bool = True
+) -> Callable[[Rows], Rows] | None:
+    """Rows of a driver's values to rows of ours, a function (or ``None``) for each column. ``None``: nothing to do.
+
+    Without ``take_none`` the functions do not get to see None, which stays."""
     if not any(functions):
         return None
     columns = [f"c{n}" for n in range(len(functions))]
-    made, known = _conversions(columns, functions, [True] * len(columns))
+    made, known = _conversions(columns, functions, [take_none] * len(columns))
     lines = ["def make(rows):", f" return [{_tuple(made)} for {_tuple(columns)} in rows]"]
     return _paused_for_many(written(lines, known))
 

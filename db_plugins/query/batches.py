@@ -23,7 +23,7 @@ from ..models import Default, Field
 from ..models.columns import make_row_checker
 from ..models.makers import collection_paused
 from ..nodes import Value
-from .framed import Columns, Framed
+from .framed import Columns, Framed, Tuples
 from .rows import not_null, of_row, row_values
 
 __all__ = ["Batch", "Changes", "NewRows", "changes", "new_row", "new_rows"]
@@ -31,7 +31,7 @@ __all__ = ["Batch", "Changes", "NewRows", "changes", "new_row", "new_rows"]
 Row = tuple[Any, ...]
 Values = Sequence[Any]
 #: Rows of one chunk or group, as they were given.
-Given = list[Any] | Columns
+Given = list[Any] | Columns | Tuples
 
 
 @dataclass(slots=True)
@@ -47,7 +47,7 @@ class Batch:
 
 
 def new_rows(
-    reader: Reader, rows: Iterable[Any] | Framed, size: int, *, by_names: bool = False
+    reader: Reader, rows: Iterable[Any] | Framed | Tuples, size: int, *, by_names: bool = False
 ) -> Iterator[Batch]:
     """Whole new rows, defaults filled in, in batches of at most ``size``; neighbours of the same columns share one.
 
@@ -68,7 +68,7 @@ def new_rows(
 
 
 def changes(
-    reader: Reader, key: tuple[Field, ...], rows: Iterable[Any] | Framed, size: int
+    reader: Reader, key: tuple[Field, ...], rows: Iterable[Any] | Framed | Tuples, size: int
 ) -> Iterator[Batch]:
     """What is to change in rows that are there, in batches of at most ``size``; ``given`` begins with the key."""
     start = 1
@@ -96,8 +96,8 @@ def new_row(reader: Reader, row: Any) -> Batch:
 # -- chunks and groups -------------------------------------------------------------------------------------------------
 
 
-def _chunks(rows: Iterable[Any] | Framed, size: int) -> Iterator[Given]:
-    if isinstance(rows, Framed):
+def _chunks(rows: Iterable[Any] | Framed | Tuples, size: int) -> Iterator[Given]:
+    if isinstance(rows, (Framed, Tuples)):
         yield from rows.chunks(size)
         return
     source = iter(rows)
@@ -111,7 +111,7 @@ Group = tuple[tuple[str, ...], Given, int]
 
 def _groups(reader: Reader, chunk: Given, start: int) -> Iterator[Group]:
     """Rows beside each other that name the same attributes."""
-    if isinstance(chunk, Columns):
+    if isinstance(chunk, (Columns, Tuples)):
         yield chunk.names, chunk, start
         return
     if set(map(type, chunk)) == {dict}:
@@ -148,7 +148,7 @@ def _picker(names: Sequence[str]) -> Callable[[Mapping[str, Any]], Row]:
 
 
 def _picked(group: Given, fields: Sequence[Field], pick: Callable[[Mapping[str, Any]], Row]) -> list[Row]:
-    if isinstance(group, Columns):
+    if isinstance(group, (Columns, Tuples)):
         return group.rows([f.name for f in fields])
     return list(map(pick, group))
 

@@ -20,12 +20,12 @@ from ..runner import Runner
 from ..spec import QuerySpec
 from .batches import Batch, changes, new_rows
 from .conflicts import Part, Rule, distinct, key_picker, parts_of
-from .framed import ArrowStream, Framed, framed
+from .framed import ArrowStream, Framed, Tuples, framed
 from .pages import check_whole
 from .reading import MAX_BATCH
 from .upserting import UpsertingVerbs
 
-__all__ = ["BulkVerbs"]
+__all__ = ["BulkVerbs", "batch_size_of", "is_wide"]
 
 M = TypeVar("M")
 Row = tuple[Any, ...]
@@ -72,7 +72,7 @@ class BulkVerbs(UpsertingVerbs[M]):
                 f"atomic is True, False or None, not a value of type {type(atomic).__name__}"
             )
         rule = self._rule(on_conflict, key, update)
-        size = _size(self._runner, self._info, batch_size)
+        size = batch_size_of(self._runner, self._info, batch_size)
         # What an update writes is what a row names.
         by_names = rule is not None and rule.action == "update"
         batches = new_rows(self._reader, self._given(rows, "bulk_insert"), size, by_names=by_names)
@@ -92,13 +92,15 @@ class BulkVerbs(UpsertingVerbs[M]):
         """
         self._refuse_narrowed("bulk_update")
         chosen = self._unique_key(key)
-        size = _size(self._runner, self._info, batch_size)
+        size = batch_size_of(self._runner, self._info, batch_size)
         batches = changes(self._reader, chosen, self._given(rows, "bulk_update"), size)
         alteration = _Alteration(self, chosen)
         self._write_batches(batches, alteration, None)
         return alteration.matched
 
-    def _given(self, rows: Any, verb: str) -> Iterable[Any] | Framed:
+    def _given(self, rows: Any, verb: str) -> Iterable[Any] | Framed | Tuples:
+        if isinstance(rows, Tuples):
+            return rows
         frame = framed(self._info, rows, verb)
         if frame is not None:
             return frame
@@ -311,9 +313,15 @@ WIDE = frozenset({Kind.BYTES, Kind.JSON, Kind.NATIVE, Kind.VECTOR})
 WIDE_ROWS = 1000
 
 
-def _size(runner: Runner, info: ModelInfo, batch_size: int | None) -> int:
+def is_wide(info: ModelInfo) -> bool:
+    """Has it a column of large values?"""
+    return any(f.kind in WIDE for f in info.fields)
+
+
+def batch_size_of(runner: Runner, info: ModelInfo, batch_size: int | None) -> int:
+    """How many rows one statement takes: as asked, or as is best for this engine and model."""
     if batch_size is None:
         most = runner.connection.rows_at_once
-        return min(most, WIDE_ROWS) if any(f.kind in WIDE for f in info.fields) else most
+        return min(most, WIDE_ROWS) if is_wide(info) else most
     check_whole("batch_size", batch_size, 1, MAX_BATCH)
     return batch_size

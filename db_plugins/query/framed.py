@@ -25,7 +25,7 @@ from ..models import Field, Kind, ModelInfo
 from .frames import load_package
 from .rows import of_row
 
-__all__ = ["ArrowStream", "Columns", "Framed", "framed"]
+__all__ = ["ArrowStream", "Columns", "Framed", "Tuples", "arrow_values", "framed"]
 
 Values = Sequence[Any]
 
@@ -56,6 +56,29 @@ class Columns:
             return [()] * self.count
         known = dict(zip(self.names, self.values, strict=True))
         return list(zip(*[known[name] for name in names], strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class Tuples:
+    """Rows as tuples, whose values have these names."""
+
+    names: tuple[str, ...]
+    values: Sequence[tuple[Any, ...]]
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def chunks(self, size: int) -> Iterator[Tuples]:
+        """The rows, at most ``size`` at once."""
+        for start in range(0, len(self.values), size):
+            yield Tuples(self.names, self.values[start : start + size])
+
+    def rows(self, names: Sequence[str]) -> list[tuple[Any, ...]]:
+        """A tuple of these values for each row: itself, if it has no others, in this order."""
+        if tuple(names) == self.names:
+            return list(self.values)
+        at = [self.names.index(name) for name in names]
+        return [tuple([row[n] for n in at]) for row in self.values]
 
 
 def framed(info: ModelInfo, rows: Any, verb: str) -> Framed | None:
@@ -156,7 +179,7 @@ class _DataFrame(Framed):
         kind = type(column.dtype).__name__
         if kind == "ArrowDtype":
             pa = load_package("pyarrow", "this frame")
-            return _arrow_values(pa, pa.array(column))
+            return arrow_values(pa, pa.array(column))
         missing = column.isna()
         if column.dtype.kind == "M":
             return _moments_of_pandas(column, missing)
@@ -221,10 +244,10 @@ class _Stream(Framed):
         return column.slice(at, 1)
 
     def values(self, column: Any) -> Values:
-        return _arrow_values(self.pa, column)
+        return arrow_values(self.pa, column)
 
 
-def _arrow_values(pa: Any, column: Any) -> Values:
+def arrow_values(pa: Any, column: Any) -> Values:
     """The Python values of an Array or a ChunkedArray, in which NaN is None too."""
     is_a, kind = pa.types, column.type
     if is_a.is_dictionary(kind) and is_a.is_primitive(kind.value_type):

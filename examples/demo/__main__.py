@@ -2,7 +2,8 @@
 
 It writes settings.py beside copies of models.py and program.py into build/demo, starts a MongoDB-wire server
 of its own, makes the tables and collections with `dbp initdb`, runs program.py on both, and shows the outputs
-side by side. The exit code is 0 if they are equal, 1 if not.
+side by side. Then it copies the rows of SQLite to a second database of that server with `dbp copy`, and compares
+both copies with `dbp verify`. The exit code is 0 if everything is equal, 1 if not.
 """
 
 from __future__ import annotations
@@ -30,22 +31,37 @@ FOREIGN = ("DB_", "DATABASE_URL", "DBP_")
 def main() -> int:
     folder = make_folder()
     with tempfile.TemporaryDirectory(prefix="dbp-demo-") as home, MongoDB(home, private=True) as server:
-        settings = {"SQL": {"ENGINE": "sqlite", "DB_NAME": "stars.db"}, "MONGO": server.entry("stars")}
+        settings = {
+            "SQL": {"ENGINE": "sqlite", "DB_NAME": "stars.db"},
+            "MONGO": server.entry("stars"),
+            "COPY": server.entry("copied_stars"),
+        }
         write_settings(folder, settings)
         print(f"The settings, in {(folder / 'settings.py').relative_to(ROOT)}:\n")
         print(indented((folder / "settings.py").read_text(encoding="utf-8")))
 
-        print("$ dbp initdb")
-        print(indented(run(folder, str(Path(sysconfig.get_path("scripts"), "dbp")), "initdb")))
+        show_dbp(folder, "initdb", "--database", "SQL", "--database", "MONGO")
 
         outputs = [run(folder, sys.executable, "program.py", entry) for entry in ENTRIES]
-    print(f"The same program on both ({(folder / 'program.py').relative_to(ROOT)}):\n")
-    print(side_by_side([f"$ python program.py {entry}" for entry in ENTRIES], outputs))
-    if outputs[0] != outputs[1]:
-        print("The outputs differ, in the lines marked with !")
-        return 1
-    print("The outputs are equal.")
+        print(f"The same program on both ({(folder / 'program.py').relative_to(ROOT)}):\n")
+        print(side_by_side([f"$ python program.py {entry}" for entry in ENTRIES], outputs))
+        if outputs[0] != outputs[1]:
+            print("The outputs differ, in the lines marked with !")
+            return 1
+        print("The outputs are equal.\n")
+
+        print("The data moves, too: from SQLite to a second database of the server.\n")
+        show_dbp(folder, "copy", "SQL", "COPY", "--initdb", "--quiet")
+        show_dbp(folder, "verify", "SQL", "COPY", "--quiet")
+        print("What the program wrote on each engine by itself is the same:\n")
+        show_dbp(folder, "verify", "MONGO", "COPY", "--quiet")
     return 0
+
+
+def show_dbp(folder: Path, *words: str) -> None:
+    """Run `dbp` and show what it prints; ends the demo if it fails."""
+    print(f"$ dbp {' '.join(words)}")
+    print(indented(run(folder, str(Path(sysconfig.get_path("scripts"), "dbp")), *words)))
 
 
 def make_folder() -> Path:

@@ -6,6 +6,7 @@ says yes, and counts.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,16 +26,24 @@ _MET = "dbp_met"
 
 
 class _Met:
-    """Counts the rows that were met, for one connection."""
+    """Counts the rows that were met, for one connection.
 
-    __slots__ = ("count",)
+    SQLite calls a function written in C: in one of Python's a Ctrl-C would be raised inside, where it becomes SQLite's error.
+    """
+
+    __slots__ = ("_calls", "_from")
 
     def __init__(self) -> None:
-        self.count = 0
+        self._calls = itertools.count(1)  # a number that is not 0 is true
+        self._from = 0
 
-    def __call__(self) -> int:
-        self.count += 1
-        return 1
+    def begin(self) -> None:
+        """Count from now on."""
+        self._from = next(self._calls)
+
+    def end(self) -> int:
+        """How many were met."""
+        return next(self._calls) - self._from - 1
 
     @classmethod
     def of(cls, desk: Desk) -> _Met:
@@ -43,7 +52,7 @@ class _Met:
         met: _Met | None = info.get(_MET)
         if met is None:
             met = info[_MET] = cls()
-            desk.driver.create_function(_MET, 0, met)
+            desk.driver.create_function(_MET, 0, met._calls.__next__)
         return met
 
 
@@ -111,7 +120,7 @@ class SQLiteWriter(Writer):
         kept = ("insert or", model, given, conflict.action, conflict.key, conflict.columns, shape, returning)
         statement = desk.kept(kept, make, returning)
         met = _Met.of(desk)
-        met.count = 0
+        met.begin()
         stored: Sequence[Row] = ()
         if len(rows) == 1:
             stored, concerned = desk.run(statement, (*rows[0], *constants))
@@ -119,7 +128,8 @@ class SQLiteWriter(Writer):
             concerned = desk.run_many(statement, [row + constants for row in rows] if constants else rows)
         if conflict.action == "ignore":
             return BulkResult(inserted=concerned, ignored=len(rows) - concerned, rows=stored)
-        return BulkResult(inserted=concerned - met.count, updated=met.count, rows=stored)
+        updated = met.end()
+        return BulkResult(inserted=concerned - updated, updated=updated, rows=stored)
 
 
 #: Kinds whose values come back from a SQLite file as they went in.
