@@ -208,10 +208,9 @@ class SQLEngine(Engine):
     def read_on(self, driver: Any, is_wanted: bool) -> None:
         """Have a driver that ``reads_ahead`` go on reading, or leave the rest with the server."""
 
-    @property
-    def extra_in_use(self) -> str:
-        """The extra of this distribution that installs the driver."""
-        return self.extra
+    def extras_of_modules(self) -> dict[str, str]:
+        """The extras of this distribution, by the drivers' modules that they install."""
+        return dict.fromkeys(list(self.drivers.values())[:1], self.extra)
 
     def prepare_driver(self, driver: Any) -> None:
         """Prepare a new connection of the driver's, before ``on_connect``."""
@@ -264,9 +263,9 @@ class AwaitedEngine(SQLEngine, SupportsAsync):
     def read_on(self, driver: Any, is_wanted: bool) -> None:
         """Have a driver that ``reads_ahead`` go on reading, or leave the rest with the server."""
 
-    @property
-    def extra_in_use(self) -> str:
-        return self.async_extra if self.awaits else self.extra
+    def extras_of_modules(self) -> dict[str, str]:
+        awaited = dict.fromkeys(list(self.async_drivers.values())[:1], self.async_extra)
+        return awaited | super().extras_of_modules()
 
     def usable_driver(self, named: str) -> str:
         if self.awaits:

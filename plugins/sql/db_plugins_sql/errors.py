@@ -253,6 +253,10 @@ class Classifier:
             )
         context: Context = getattr(exc, "dbp_context", None) or Context()
         orig = exc.orig if isinstance(exc, sa_exc.StatementError) and exc.orig is not None else exc
+        if isinstance(orig, InvalidValueError):
+            return InvalidValueError(
+                orig.fact, hint=orig.hint
+            )  # of a TypeDecorator, which says what is wrong
         if isinstance(orig, (OverflowError, sa_exc.StatementError)) or (
             isinstance(exc, sa_exc.StatementError) and not isinstance(exc, sa_exc.DBAPIError)
         ):

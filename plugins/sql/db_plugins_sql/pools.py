@@ -62,12 +62,8 @@ def make_pool(engine: SQLEngine, *, poolclass: type[sa.Pool] | None = None) -> s
     asks = options.pop("pool_pre_ping", False)
     try:
         pool = _create(engine, url, options)
-    except ModuleNotFoundError as exc:
-        extra = engine.extra_in_use
-        raise ConfigError(
-            f"the driver of {engine.name} is not installed: no module {exc.name!r}",
-            hint=f'pip install "db-plugins-sql[{extra}]"' if extra else f"pip install {exc.name}",
-        ) from exc
+    except ImportError as exc:
+        raise _no_driver(engine, url, exc) from exc
     except sa_exc.NoSuchModuleError as exc:
         raise ConfigError(
             f"ENGINE {url.drivername!r} of {engine.settings.name!r} is no dialect that SQLAlchemy knows",
@@ -84,6 +80,25 @@ def make_pool(engine: SQLEngine, *, poolclass: type[sa.Pool] | None = None) -> s
     if engine.awaits and poolclass is None:
         sa.event.listen(pool, "invalidate", end_abandoned(engine))
     return pool
+
+
+#: Modules whose distribution has another name.
+_DISTRIBUTIONS = {"MySQLdb": "mysqlclient", "mysql": "mysql-connector-python", "psycopg2": "psycopg2-binary"}
+
+
+def _no_driver(engine: SQLEngine, url: sa.URL, exc: ImportError) -> ConfigError:
+    """For a driver that is named and cannot be loaded: it is not there, or its library is not, as psycopg's libpq."""
+    if isinstance(exc, ModuleNotFoundError) and exc.name:
+        module = exc.name.partition(".")[0]
+        fact = f"the driver of {engine.name} is not installed: no module {exc.name!r}"
+    else:
+        module = url.drivername.partition("+")[2]
+        fact = f"the driver of {engine.name} cannot be loaded: {str(exc).partition(chr(10))[0]}"
+    extra = engine.extras_of_modules().get(
+        module
+    )  # an extra is no remedy for other drivers than that which it brings
+    name = f'"db-plugins-sql[{extra}]"' if extra else _DISTRIBUTIONS.get(module, module)
+    return ConfigError(fact, hint=f"pip install {name}")
 
 
 def _create(engine: SQLEngine, url: sa.URL, options: dict[str, Any]) -> sa.Engine:

@@ -26,7 +26,7 @@ from db_plugins.engine import (
 )
 from db_plugins.errors import UnsupportedOperationError
 from db_plugins.models import ModelInfo, describe
-from db_plugins.models.objects import guard_relationships
+from db_plugins.models.objects import guard_attributes
 from db_plugins.spec import QuerySpec
 from db_plugins.watching import outside_of_calls
 
@@ -265,7 +265,7 @@ class SQLSession(_Joining, SessionConnection):
 
     def close(self) -> None:
         for mapper in {sa.inspect(each).mapper for each in self.session}:
-            guard_relationships(mapper)
+            guard_attributes(mapper)
         self._has_ended = True
         try:
             self.session.close()

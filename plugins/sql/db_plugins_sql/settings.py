@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sqlalchemy.dialects import registry
-from sqlalchemy.exc import NoSuchModuleError
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from db_plugins.config import Given, Settings, unknown_engine
 
@@ -25,6 +26,7 @@ class SQLSettings(Settings):
     @classmethod
     def check(cls, given: Given) -> Iterable[str]:
         if "url" in given.attributes:
+            yield from _unreadable_url(given)
             return
         if not _is_dialect(given.engine):
             yield unknown_engine(given)
@@ -34,6 +36,19 @@ class SQLSettings(Settings):
             yield from given.missing("database")
         else:
             yield from given.missing("host", "user", "database")
+
+
+def _unreadable_url(given: Given) -> Iterable[str]:
+    """SQLAlchemy's URLs have one host and one port. A URL that was refused already has no value."""
+    url = given.values.get("url")
+    try:
+        if url is not None:
+            make_url(url.reveal())
+    except (ArgumentError, ValueError):
+        yield (
+            f"{given.label('url')} cannot be read: several servers, of engines whose driver takes several, are written "
+            "scheme://user:password@/database?host=a:5432&host=b:5432"
+        )
 
 
 def _is_dialect(engine: str) -> bool:

@@ -96,6 +96,8 @@ class OnSQL(PluginConformance):
 
 
 class TestSQLiteFile(OnSQL):
+    """002-01: the same kit as on every engine."""
+
     plugin = "sqlite"
 
     def config(self, tmp_path: Path) -> dict[str, Any]:
@@ -169,6 +171,8 @@ _postgresql: dict[str, tuple[str, psycopg.Connection[Any]]] = {}
 
 
 class TestPostgreSQL(OnSQL):
+    """002-01."""
+
     plugin = "postgresql"
     server = own_server("postgresql")
 

@@ -986,6 +986,7 @@ def test_plain_alembic_waits_for_the_same_lock(plain: tuple[Plain, Project]) -> 
 
 
 def test_plain_alembic_and_a_password_of_any_characters(postgresql: Project, tmp_path: Path) -> None:
+    """002-17: ``%`` is none of Alembic's interpolations."""
     name = f"odd_{os.getpid()}"
     postgresql.sql(f"CREATE ROLE {name} LOGIN PASSWORD 'p%%@:/ s'")
     postgresql.sql("GRANT ALL ON SCHEMA public TO PUBLIC")

@@ -263,7 +263,7 @@ def test_eight_processes_lose_nothing(connect: Connect, entry: dict[str, Any], t
 def test_another_process_sees_what_was_committed(
     connect: Connect, entry: dict[str, Any], tmp_path: Path
 ) -> None:
-    """003-10, and 003-11: a session that has read sees the rows of other processes after its commit."""
+    """003-10: another process sees committed rows. 003-11: a session that has read sees those of others after its commit."""
     db = connect(SeedUser)
     with db.session(commit=False) as s:
         assert s.scalar(sa.select(sa.func.count()).select_from(SeedUser)) == 0
@@ -369,7 +369,7 @@ def test_objects_stay_readable_after_the_commit(connect: Connect, entry: dict[st
 @on(*EVERY_SQL)
 @pytest.mark.filterwarnings("error")
 def test_created_at_is_aware_utc(connect: Connect, entry: dict[str, Any]) -> None:
-    """004-09: and asyncpg takes it, without a warning."""
+    """004-09: and asyncpg takes it. 004-E3: without a warning, which ``datetime.utcnow`` gives from Python 3.12 on."""
 
     async def body(db: AsyncDatabase) -> Note:
         stored = await db.query(Note).insert({"text": "a"})

@@ -184,6 +184,7 @@ def test_two_databases_in_memory_are_two() -> None:
 
 
 def test_a_file_is_made_with_its_folders_and_not_by_a_look(tmp_path: Path) -> None:
+    """003-02: awaited, too."""
     file = tmp_path / "deep" / "er" / "shop.db"
 
     async def main() -> None:

@@ -38,9 +38,21 @@ ADDRESSES: list[tuple[Any, str]] = [
 
 @pytest.mark.parametrize(("entry", "address"), ADDRESSES)
 def test_an_entry_becomes_an_address_with_the_driver_that_is_installed(entry: Any, address: str) -> None:
+    """001-01: database, driver and place, in a URL or in parts; a driver that is named is taken."""
     engine = db_plugins.connect(entry)._engine
     assert str(engine.url) == address  # type: ignore[attr-defined]
     assert "s3cr3t" not in repr(engine.settings)
+
+
+@pytest.mark.parametrize("driver", ["psycopg", "psycopg2", "pg8000"])
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres"])
+def test_a_url_without_a_driver_takes_the_one_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, scheme: str, driver: str
+) -> None:
+    """003-05: whichever is the only one installed. 003-06: for both schemes. That they connect is in the conformance kit's runs,
+    of which psycopg has one; the others are not installed here."""
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: driver if name == driver else None)
+    assert db_plugins.connect(f"{scheme}://u@h/d")._engine.url.drivername == f"postgresql+{driver}"  # type: ignore[attr-defined]
 
 
 def test_a_password_of_any_characters_reaches_the_driver_as_it_is() -> None:
@@ -76,6 +88,15 @@ def test_each_missing_key_is_named_at_once() -> None:
         db_plugins.connect({"ENGINE": "mariadb"})
     for key in ("HOST", "USER", "DB_NAME"):
         assert any(key in problem for problem in caught.value.problems)
+
+
+def test_a_url_of_several_servers_with_ports_is_told_how_to_write_them() -> None:
+    with pytest.raises(errors.ConfigError) as caught:
+        db_plugins.connect("postgresql://u:s3cret@a:1,b:2/d")
+    assert "?host=a:5432&host=b:5432" in str(caught.value)
+    assert "s3cret" not in str(caught.value)
+    two: Any = db_plugins.connect("postgresql://u@/d?host=a:1&host=b:2&target_session_attrs=read-write")
+    assert two._engine.url.query["host"] == ("a:1", "b:2")
 
 
 def test_an_unknown_dialect_is_named_with_the_nearest() -> None:

@@ -225,6 +225,7 @@ def test_no_more_connections_than_the_pool_may_have(connect: Connect, entry: dic
 
 
 def test_a_password_of_any_characters_works_and_is_shown_nowhere(entry: dict[str, Any], caplog: Any) -> None:
+    """002-17: connecting with ``@:/%`` in it. 003-12: not in reprs, health, logs."""
     caplog.set_level("DEBUG")
     with db_plugins.connect({**entry, "ECHO": True}, models=[Shop]) as db:
         db.create_all()

@@ -51,6 +51,7 @@ def pragma(path: Path, name: str) -> Any:
 
 
 def test_parent_folders_are_made_and_a_new_file_gets_write_ahead_logging(db: Any, file: Path) -> None:
+    """003-02: made before the first connection."""
     assert pragma(file, "journal_mode") == "wal"
 
 

@@ -122,7 +122,7 @@ def by_hand(db: Database, target: list[float], k: int, where: str = "true") -> l
 
 
 def test_create_all_makes_the_extension_on_a_bare_database(bare: Bare) -> None:
-    """004-37."""
+    """004-37, 004-E11: where the seed's table cannot be made."""
     assert not bare.has_extension
     with db_plugins.connect(bare.entry, models=[Page]) as db:
         db.create_all()
