@@ -13,6 +13,8 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from ..errors import ConfigError
+
 if TYPE_CHECKING:
     from .kit import PluginConformance
     from .kit.harness import requires
@@ -30,7 +32,16 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _HOME[name].startswith("kit") and "db_plugins.testing.kit" not in sys.modules:
-        import pytest
-
-        pytest.register_assert_rewrite("db_plugins.testing.kit")
+        _load_pytest(name).register_assert_rewrite("db_plugins.testing.kit")
     return getattr(import_module(f".{_HOME[name]}", __name__), name)
+
+
+def _load_pytest(name: str) -> Any:
+    try:
+        import pytest
+    except ImportError as exc:
+        raise ConfigError(
+            f"db_plugins.testing.{name} needs pytest, which is not installed",
+            hint='pip install "db-plugins-core[testing]"',
+        ) from exc
+    return pytest

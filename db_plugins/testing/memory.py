@@ -31,12 +31,13 @@ from ..engine import (
     SupportsStorage,
     SupportsTransactions,
     TransactionConnection,
+    calculated,
+    evaluate,
+    sort_rows,
 )
-from ..errors import ConflictError, DbPluginsError, DuplicateKeyError
-from ..evaluation import compute, evaluate, sort_rows
+from ..errors import ConflictError, DbPluginsError
 from ..hookspecs import hookimpl
-from ..models import Field, Kind, ModelInfo, Unique
-from ..models.values import fit
+from ..models import Field, Kind, ModelInfo
 from ..nodes import Operand, Value
 from ..spec import QuerySpec
 
@@ -302,8 +303,8 @@ def _by(fields: Sequence[Field], rows: Iterable[Stored]) -> dict[Row, Stored]:
 
 
 def _changed(info: ModelInfo, row: Stored, values: Mapping[Field, Operand]) -> Stored:
-    before = _as_mapping(info, row)
-    return {**row, **{f.column: fit(f, compute(operand, before)) for f, operand in values.items()}}
+    made = calculated(values, _as_mapping(info, row))
+    return {**row, **{f.column: value for f, value in made.items()}}
 
 
 def _put(rows: dict[Row, Stored], info: ModelInfo, new: Sequence[Stored]) -> None:
@@ -315,17 +316,10 @@ def _put(rows: dict[Row, Stored], info: ModelInfo, new: Sequence[Stored]) -> Non
         for row in new:
             mine = tuple([row.get(c) for c in columns])
             if (mine in taken and None not in mine) or (is_key and mine in rows):
-                raise _duplicate(info, unique)
+                raise info.duplicate(unique)
             taken.add(mine)
     for row in new:
         rows[_key(info, row)] = row
-
-
-def _duplicate(info: ModelInfo, unique: Unique) -> DuplicateKeyError:
-    names = tuple(f.name for f in unique.fields)
-    return DuplicateKeyError(
-        f"a {info.name} with the same {', '.join(names)} is already there", attributes=names
-    )
 
 
 @hookimpl

@@ -20,11 +20,18 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from db_plugins.errors import DbPluginsError
+from db_plugins.errors import ConfigError, DbPluginsError
 
 from ..databases import isolated_database
-from .compare import Arena, Difference, make_rows
 from .model import Sample
+
+try:
+    from .compare import Arena, Difference, make_rows
+except ModuleNotFoundError as exc:
+    raise ConfigError(
+        f"db_plugins.testing.fuzz needs {exc.name}, which is not installed",
+        hint='pip install "db-plugins-core[testing]"',
+    ) from exc
 
 __all__ = ["hunt", "main"]
 

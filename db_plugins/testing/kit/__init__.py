@@ -37,6 +37,9 @@ from .migration_starts import MigrationStarts
 from .migrations import Migrations
 from .misfits import Misfits
 from .mixins import Mixins
+from .moving import Moving, MovingFromReadOnly
+from .moving_files import MovingFiles
+from .moving_resumed import MovingResumed
 from .nearest import Nearest
 from .objects import Objects
 from .orders import Orders
@@ -116,6 +119,10 @@ class PluginConformance(
     MigrationStarts,
     MigrationRaces,
     MigrationPairs,
+    Moving,
+    MovingFromReadOnly,
+    MovingResumed,
+    MovingFiles,
     Refusals,
     Faults,
     Guards,

@@ -138,8 +138,9 @@ class Harness:
     #: How many rows are many, in the tests where each of them may cost a look at all others. Not below 201, which takes
     #: two statements.
     rows_in_bulk: ClassVar[int] = 1200
-    #: The faces of a Database that its tests are shown, of those that the engine has.
-    faces: ClassVar[tuple[str, ...]] = FACES
+    #: The faces of a Database that its tests are shown. ``None`` is both of an engine that can be awaited, else the
+    #: synchronous one: the other is worked by threads then, which ``("sync", "async")`` shows, too.
+    faces: ClassVar[tuple[str, ...] | None] = None
     #: pytest's, for ``config``: fixtures of your own (``getfixturevalue``), and what is to be undone (``addfinalizer``).
     request: pytest.FixtureRequest
 
@@ -249,16 +250,19 @@ class Harness:
         """Show each test that is given a Database both faces of it, if the engine can be awaited."""
         if "face" not in metafunc.fixturenames:
             return
-        metafunc.parametrize("face", self._faces(metafunc.function), indirect=True)
+        every = self._faces(metafunc.function)
+        wanted = metafunc.config.getoption("dbp_face", "both")
+        # Those of another face need not be made, to be left out again; a test without any is left out by the plugin.
+        metafunc.parametrize("face", [face for face in every if face == wanted] or every, indirect=True)
 
     @classmethod
     def _faces(cls, test: Any) -> tuple[str, ...]:
         only: tuple[str, ...] | None = getattr(test, "kit_faces", None)
         if only is not None:
             return only
-        return tuple(
-            face for face in FACES if face in cls.faces and (face == "sync" or can_be_awaited(cls.plugin))
-        )
+        if cls.faces is not None:
+            return cls.faces
+        return FACES if can_be_awaited(cls.plugin) else ("sync",)
 
     @pytest.fixture(autouse=True)
     def _conformance(self, request: pytest.FixtureRequest) -> None:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from db_plugins import Capability
-from db_plugins.errors import DbPluginsError, InvalidValueError
+from db_plugins.errors import DbPluginsError, DuplicateKeyError, InvalidValueError, NotLoadedError
 
 from .harness import Connect, Harness, requires, subject
 from .models import Animal, Cat, Classic, Dog, Imperative, Point, Thing
@@ -90,6 +90,28 @@ class Mapping(Harness):
         assert db.query(Cat).count() == 1
         assert db.query(Dog).get(2) is None
         assert type(db.query(Animal).get(2)) is Cat
+
+    def test_a_subclass_column_that_its_base_class_was_read_without_is_not_none(
+        self, connect: Connect
+    ) -> None:
+        db = connect(Animal, Dog, Cat)
+        self.stock(db, Cat, [{"id": 1, "name": "Tom", "lives": 9}])
+        cat = db.query(Animal).one()
+        assert cat.name == "Tom"
+        with pytest.raises(NotLoadedError, match=r"Cat\.lives was not loaded; query\(Cat\)"):
+            cat.lives  # type: ignore[attr-defined]  # noqa: B018
+        assert db.query(Cat).one().lives == 9
+
+    @requires(Capability.WRITE, Capability.UNIQUE)
+    def test_a_unique_column_of_a_subclass_holds(self, connect: Connect) -> None:
+        db = connect(Animal, Dog, Cat)
+        db.query(Animal).insert({"name": "Ant"})
+        db.query(Dog).bulk_insert([{"name": "Rex", "chip": "1"}, {"name": "Ada"}, {"name": "Bo"}])
+        with pytest.raises(DuplicateKeyError) as caught:
+            db.query(Dog).insert({"name": "Max", "chip": "1"})
+        assert caught.value.attributes == ("chip",)
+        assert db.query(Dog).get_or_create({"chip": "1"})[0].name == "Rex"
+        assert db.query(Animal).count() == 4
 
     @requires(Capability.WRITE)
     def test_a_subclass_writes_its_own_rows_alone(self, connect: Connect) -> None:

@@ -316,7 +316,8 @@ class Animal(Base):
 
 
 class Dog(Animal):
-    barks: Mapped[bool | None]
+    barks: Mapped[bool | None] = mapped_column(index=True)
+    chip: Mapped[str | None] = mapped_column(sa.String(10), unique=True)
     __mapper_args__ = {"polymorphic_identity": "dog"}
 
 

@@ -23,6 +23,7 @@ from db_plugins.errors import (
     UnsupportedOperationError,
 )
 
+from ...query.nearest import Metric
 from .harness import Connect, Harness, requires, subject
 from .models import Author, Essay, Passage, Star, Tile
 
@@ -61,7 +62,7 @@ MISFITS: list[tuple[Any, str]] = [
     ({0.123: 1, 2: 2, 3: 3}, "dict"),
     ({0.123, 2, 3}, "set"),
 ]
-METRICS = ["cosine", "l2", "inner_product"]
+METRICS: list[Metric] = ["cosine", "l2", "inner_product"]
 
 
 def in_32_bits(numbers: Sequence[float]) -> list[float]:
@@ -249,7 +250,7 @@ class Nearest(Harness):
         assert keyed(by_name) == keyed(found)
 
     @pytest.mark.parametrize("metric", METRICS)
-    def test_each_metric_and_every_number_of_rows(self, passages: Database, metric: str) -> None:
+    def test_each_metric_and_every_number_of_rows(self, passages: Database, metric: Metric) -> None:
         query = passages.query(Passage)
         vectors = dict(enumerate(MEANINGS, 1))
         for target in ([1, 0, 0], [-1, 2, 0.5], [0, 0, 1e-3]):
@@ -258,7 +259,7 @@ class Nearest(Harness):
                 assert_same(got, expected(metric, target, vectors, k))
 
     @pytest.mark.parametrize("metric", METRICS)
-    def test_filters_come_first(self, passages: Database, metric: str) -> None:
+    def test_filters_come_first(self, passages: Database, metric: Metric) -> None:
         """004-38."""
         query = passages.query(Passage).filter(source="b")
         vectors = {n: m for n, m in enumerate(MEANINGS, 1) if n % 2 == 0}
@@ -283,7 +284,7 @@ class Nearest(Harness):
 
     @pytest.mark.parametrize("metric", METRICS)
     def test_generated_vectors_have_the_neighbours_that_the_books_say(
-        self, connect: Connect, metric: str
+        self, connect: Connect, metric: Metric
     ) -> None:
         db = connect(Author, Passage)
         vectors: dict[Any, list[float] | None] = dict(enumerate(made(7, 180, 3), 1))

@@ -290,6 +290,17 @@ class Sessions(Harness):
             tx.query(Star).insert({"name": "f"})
         assert star_names(db) == ["a", "e", "f"]
 
+    def test_in_a_read_only_transaction_it_refuses_to_write(self, connect: Connect) -> None:
+        db = connect(Star)
+        with db.transaction(read_only=True) as tx:
+            with tx.session(commit=False) as s:
+                s.add(Star(name="a"))
+                with pytest.raises(UnsupportedOperationError, match="read-only"):
+                    s.flush()
+            with tx.session() as s:
+                assert s.scalars(sa.select(Star)).all() == []
+        assert db.query(Star).count() == 0
+
     def test_a_session_inside_a_session_joins_it(self, connect: Connect) -> None:
         db = connect(Star)
         with suppress(Stop), db.session() as outer:

@@ -191,7 +191,7 @@ class Transactions(Harness):
     def test_an_unknown_isolation_is_refused(self, alarmed: Connect) -> None:
         with (
             pytest.raises(UnsupportedOperationError, match="isolation"),
-            alarmed(Star).transaction(isolation="chaos"),
+            alarmed(Star).transaction(isolation="chaos"),  # type: ignore[arg-type]
         ):
             pass
 
@@ -200,6 +200,38 @@ class Transactions(Harness):
         db.query(Star).insert({"name": "a"})
         with db.transaction(read_only=True) as tx:
             assert tx.query(Star).one().name == "a"
+
+    def test_a_read_only_transaction_refuses_to_write(self, connect: Connect) -> None:
+        db = connect(Star)
+        star = db.query(Star).insert({"name": "a"})
+        with db.transaction(read_only=True) as tx:
+            stars = tx.query(Star)
+            writes: list[Callable[[], Any]] = [
+                lambda: stars.insert({"name": "b"}),
+                lambda: stars.bulk_insert([{"name": "b"}]),
+                lambda: stars.upsert({"name": "b"}, key="name"),
+                lambda: stars.get_or_create({"name": "b"}),
+                lambda: stars.bulk_update([{"id": star.id, "mag": 1}]),
+                lambda: stars.filter(name="a").update({"mag": 1}),
+                lambda: stars.update(star, {"mag": 1}),
+                lambda: stars.filter(name="a").delete(),
+                lambda: stars.delete(star),
+                lambda: db.query(Star).insert({"name": "b"}),
+            ]
+            for write in writes:
+                with pytest.raises(UnsupportedOperationError, match="read-only"):
+                    write()
+            assert stars.count() == 1, "a refusal spoils nothing"
+        assert [(s.name, s.mag) for s in db.query(Star).all()] == [("a", None)]
+        db.query(Star).insert({"name": "b"})
+
+    @requires(Capability.SAVEPOINTS)
+    def test_a_savepoint_of_a_read_only_transaction_is_read_only(self, connect: Connect) -> None:
+        db = connect(Star)
+        with db.transaction(read_only=True) as tx, tx.transaction() as inner:
+            with pytest.raises(UnsupportedOperationError, match="read-only"):
+                inner.query(Star).insert({"name": "a"})
+            assert inner.query(Star).count() == 0
 
     # -- savepoints ------------------------------------------------------------------------------------------------
 

@@ -310,7 +310,7 @@ class Upserts(Harness):
         query = db.query(Star)
         for row in (None, 1, "Vega", [("name", "Vega")], object(), Author(id=1, name="x")):
             with pytest.raises(InvalidValueError):
-                query.upsert(row)
+                query.upsert(row)  # type: ignore[arg-type]
         for row in (
             {"id": 1, "naem": "a"},
             {"id": 1, "name": "a", "mag": "bright"},
