@@ -17,10 +17,10 @@ from ..errors import nearest
 from .external import External, find_commands
 from .run import Run
 
-__all__ = ["COMMANDS", "Command", "Commands", "options_of_dbp"]
+__all__ = ["COMMANDS", "Command", "Commands", "Usage", "options_of_dbp"]
 
 COMMANDS = {
-    "init": "Write a settings.py and a models.py to start from.",
+    "init": "Write settings and models, or a plugin, to start from.",
     "initdb": "Make what the models need: tables, collections, indexes.",
     "make_migrations": "Write a revision for what models and database differ in.",
     "migrate": "Apply revisions: to head, or up or down to one.",
@@ -33,6 +33,12 @@ COMMANDS = {
     "check": "Compare models, revisions and database.",
     "plugins": "List the installed engine plugins.",
     "health": "Reach each database and look for the models.",
+    "shell": "Open a prompt with the databases and the models.",
+    "diagram": "Draw the models, as Mermaid or SVG.",
+    "copy": "Copy all rows to another entry's database, and compare.",
+    "verify": "Compare the rows of two entries' databases.",
+    "load": "Store the rows of a file: CSV, JSON Lines, Parquet.",
+    "dump": "Write the rows of a model to a file.",
 }
 
 

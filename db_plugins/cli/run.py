@@ -21,6 +21,7 @@ import click
 from .failures import Failure, failure_of, trace_of
 
 if TYPE_CHECKING:
+    from ..async_database import AsyncDatabase
     from ..config import Settings, SettingsFile
     from ..database import Database
 
@@ -243,11 +244,26 @@ class Entry:
         """Its models. Raises ConfigError, with the file and line of a failing import."""
         return self.run.models_of(self.settings)
 
+    @property
+    def models_alone(self) -> list[type]:
+        """Its models though its plugin is missing, or its other keys are wrong. Raises ConfigError."""
+        from ..config import Settings, own_models
+
+        file = self.run.file
+        own = own_models(self.name, file.entries[self.name], source=file.source)
+        return self.run.models_of(Settings(name=self.name, plugin="", engine="", models=own))
+
     def connect(self) -> Database:
         """Its Database. Nothing is connected yet."""
         from ..database import Database
 
         return Database(self.settings, lambda: self.models)
+
+    def connect_async(self) -> AsyncDatabase:
+        """The same, to be awaited."""
+        from ..async_database import AsyncDatabase, LoopDatabase
+
+        return AsyncDatabase(LoopDatabase(self.settings, lambda: self.models))
 
 
 def _secrets_of(settings: Settings) -> Iterator[str]:
