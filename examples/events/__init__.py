@@ -1,0 +1,1 @@
+"""Users and their events, behind FastAPI, on any engine: see ``main.py``."""
