@@ -1,8 +1,9 @@
-"""The documentation is code: every example runs, prints what it says, and nothing that has a name is left out.
+"""The documentation is code: every example runs and prints what it says, and every link leads somewhere.
 
 Within one page the ```python blocks run in order and share their names, in a folder of their own:
 
     <!-- file: NAME -->   before a block: it is written to NAME; a setup.cfg also makes its plugin known
+    <!-- include: FILE -->   before a block: it is the text of that file, which has tests of its own, and is left alone
     <!-- not run: … -->   before a block: it is left alone, and the reason is there for readers of the source
     <!-- run -->          before a ```console block: each line after $ is run, and prints what follows it; the page's
                           revision ids, dates and folder stand for those of the run
@@ -25,19 +26,18 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from scripts import script
 
-import db_plugins
-from db_plugins import Capability, Database, errors, hookspecs
-from db_plugins.config import Settings, keys_of
-from db_plugins.watching import OPERATIONS
+from db_plugins import Database
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
-    r"^(?:<!-- (?P<what>file|not run|run)(?:: (?P<argument>.*?))? -->\n)?```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<what>file|include|not run|run)(?:: (?P<argument>.*?))? -->\n)?```(?P<language>\w+)[^\n]*\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\[[^\]]*\]\((?!https?://)(?P<file>[^)#\s]*)(?:#(?P<anchor>[^)]+))?\)")
+ADDRESS = re.compile(r"https?://[^\s)>`\"']+")
 
 
 @dataclass(frozen=True)
@@ -208,48 +208,6 @@ def everything() -> str:
     return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
 
 
-@pytest.mark.parametrize("capability", list(Capability))
-def test_every_capability_is_explained(capability: Capability) -> None:
-    text = (ROOT / "docs/engines.md").read_text(encoding="utf-8")
-    assert f"| `{capability}` |" in text
-
-
-@pytest.mark.parametrize("name", errors.__all__)
-def test_every_error_is_explained(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs/errors.md").read_text(encoding="utf-8")
-
-
-def test_tree_of_errors_is_that_of_the_code() -> None:
-    page = (ROOT / "docs/errors.md").read_text(encoding="utf-8")
-    tree = page.partition("```text\n")[2].partition("```")[0]
-    assert sorted(re.findall(r"(?<!\(a )\b\w+Error\b", tree)) == sorted(errors.__all__)
-
-
-@pytest.mark.parametrize("name", [name for key in keys_of(Settings).values() for name in key.names])
-def test_every_setting_is_explained(name: str) -> None:
-    assert f"`{name}`" in (ROOT / "docs/settings.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("operation", OPERATIONS)
-def test_every_operation_is_explained(operation: str) -> None:
-    assert f"| `{operation}` |" in (ROOT / "docs/watching.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("name", [name for name in hookspecs.__all__ if name.startswith("dbp_")])
-def test_every_hook_is_explained(name: str) -> None:
-    assert f"`{name}" in (ROOT / "docs/plugins.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.parametrize("member", [n for n in vars(Database) if not n.startswith("_")])
-def test_every_member_of_database_is_explained(member: str) -> None:
-    assert re.search(rf"`{member}\b", (ROOT / "docs/index.md").read_text(encoding="utf-8"))
-
-
-@pytest.mark.parametrize("verb", [n for n in dir(db_plugins.BaseQuery) if not n.startswith("_")])
-def test_every_verb_is_explained(verb: str) -> None:
-    assert f"`{verb}(" in (ROOT / "docs/queries.md").read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_lead_somewhere(page: Path) -> None:
     for match in links_of(page):
@@ -259,17 +217,46 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert match["anchor"] in anchors_of(target), match[0]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_addresses_are_such_as_a_reader_can_open(page: Path) -> None:
+    """Whether they answer, `make links` asks."""
+    for address in ADDRESS.findall(prose_of(page)):
+        assert address.startswith("https://"), address
+        assert not re.match(r"https://(localhost|127\.|[^/]*\.(local|internal)\b)", address), address
+
+
+def test_an_address_is_written_in_one_way() -> None:
+    """With or without a slash at the end, a `www.` or a capital letter: else a moved page is mended in one place only."""
+    found = {address.partition("#")[0] for page in PAGES for address in ADDRESS.findall(prose_of(page))}
+    plain = [re.sub(r"^https://(www\.)?", "", address).rstrip("/").lower() for address in sorted(found)]
+    assert sorted(set(plain)) == sorted(plain)
+
+
 def links_of(page: Path) -> Iterator[re.Match[str]]:
     """The links of a page, none of them in a block of code."""
-    return LINK.finditer(
-        re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-    )
+    return LINK.finditer(prose_of(page))
+
+
+def prose_of(page: Path) -> str:
+    """A page without its blocks of code, and without code in its lines."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return re.sub(r"`[^`\n]*`", lambda code: re.sub(r"[^\]\[]", "x", code[0]), text)
 
 
 def anchors_of(page: Path) -> set[str]:
     """The anchors that a Markdown renderer makes of the page's headings."""
     headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_pages_show_files_as_they_are() -> None:
+    generator = script("docs/generate_includes.py")
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        assert generator.generate(text) == text, "run: python docs/generate_includes.py"
+        assert len(generator.PART.findall(text)) == text.count("<!-- include:"), (
+            f"{name_of(page)}: no block follows"
+        )
 
 
 def test_nobody_is_told_to_install_another_owners_distribution(everything: str) -> None:
