@@ -4,21 +4,23 @@
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 READY := $(VENV)/.ready
+DOCS_READY := $(VENV)/.docs-ready
 ARGS ?=
 CONFORMANCE := tests/test_conformance_memory.py tests/test_conformance_third_party.py \
+    tests/test_example_third_party.py \
     plugins/sql/tests/test_conformance.py plugins/mongo/tests/test_conformance.py
 
 # Where it is set, pytest writes the assertions of the kit anew in each process that it starts: 2.6 s for each.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help env demo test test-async fuzz crash-sweep matrix lint format types bench clean
+.PHONY: help env demo test test-async fuzz crash-sweep transfer-kills matrix pages docs links wheels lint format types bench clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  ARGS="…" is passed on, as in: make test ARGS="-k paginate"'
 
-demo: $(READY)  ## one program on SQLite and on MongoDB, with the same output
+demo: $(READY)  ## one program on SQLite and on MongoDB, with the same output, and a copy from one to the other
 	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m examples.demo $(ARGS)
 
 test: $(READY)  ## all tests, on real servers; of the conformance kit the synchronous face
@@ -33,10 +35,39 @@ fuzz: $(READY)  ## generated queries on all engines, compared; ARGS="--minutes 3
 crash-sweep: $(READY)  ## migrations killed at every place on all engines; ARGS="--engine mariadb --points 20"
 	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" -m crash_sweep $(ARGS)
 
+transfer-kills: $(READY)  ## `dbp copy` and `dbp load` killed at random moments; ARGS="--kills 50 sqlite:mongodb"
+	@PYTHONPATH="$(CURDIR)/tools" "$(PYTHON)" tools/transfer_kills.py $(or $(ARGS),--kills 50 sqlite:postgresql sqlite:mongodb mariadb:sqlite load:postgresql)
+
 # The report is of this machine's run and stays in .venv; what is kept of it is docs/support.json.
 matrix: $(READY)  ## the support matrix of the docs, from the conformance kit on all engines
 	DBP_REQUIRE_SERVERS=1 "$(PYTHON)" -m pytest -n 2 --dbp-report "$(VENV)/conformance.json" $(ARGS) $(CONFORMANCE)
 	"$(PYTHON)" docs/generate_matrix.py --report "$(VENV)/conformance.json"
+
+pages: $(READY)  ## write the generated parts of the docs; tests compare them
+	@for each in cli includes matrix names requirements; do \
+	    "$(PYTHON)" "docs/generate_$$each.py" || failed=1; \
+	done; [ -z "$$failed" ]
+
+# Material's notice is about another program. Nothing is fetched: the site loads no font and no script of other hosts.
+docs: $(DOCS_READY)  ## the site of docs/, in build/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 "$(PYTHON)" -m mkdocs build --strict $(ARGS)
+
+links: $(READY)  ## whether the addresses in the pages answer; needs the network
+	@"$(PYTHON)" docs/check_links.py
+
+wheels: $(READY)  ## the three wheels, each installed alone by pip
+	rm -rf build/wheels && mkdir -p build/wheels/src
+	tar -c --exclude=./build --exclude=./.git --exclude='./.venv*' --exclude='*.egg-info' . | tar -x -C build/wheels/src
+	"$(PYTHON)" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir build/wheels \
+	    build/wheels/src build/wheels/src/plugins/sql build/wheels/src/plugins/mongo
+	for name in core sql mongo; do \
+	    "$(PYTHON)" -m venv build/wheels/$$name && \
+	    build/wheels/$$name/bin/python -m pip install --quiet --disable-pip-version-check --pre \
+	        --find-links build/wheels "db-plugins-$$name" && \
+	    (cd build/wheels/$$name && bin/dbp plugins && \
+	        "$(abspath $(PYTHON))" -m mypy --config-file= --strict --python-executable bin/python \
+	            -c 'from db_plugins import Database, connect; db: Database = connect("x")') || exit 1; \
+	done
 
 lint: $(READY)  ## ruff: faults and format
 	"$(PYTHON)" -m ruff check .
@@ -83,3 +114,8 @@ $(READY): setup.cfg pyproject.toml requirements/test.txt $(wildcard plugins/*/se
 	@"$(PYTHON)" -m pip install --quiet --disable-pip-version-check \
 	    --editable . --editable plugins/sql --editable plugins/mongo --requirement requirements/test.txt
 	@printf '%s' "$(CURDIR)" > "$(READY)"
+
+$(DOCS_READY): $(READY) requirements/docs.txt
+	@echo 'Installing requirements/docs.txt'
+	@"$(PYTHON)" -m pip install --quiet --disable-pip-version-check --requirement requirements/docs.txt
+	@touch "$(DOCS_READY)"
