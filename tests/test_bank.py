@@ -105,6 +105,7 @@ def await_transfers(bank: Bank) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgresql", "mariadb", "mongodb"])
 def test_no_transfer_is_lost_doubled_or_made_up_while_the_server_is_killed(
     kind: str, own_server: Any

@@ -197,6 +197,7 @@ def test_initdb_does_the_other_entries_and_reports_every_bad_one(project: Path) 
 def test_models_that_cannot_be_loaded_are_named_with_file_and_line(
     project: Path, source: str, said: str
 ) -> None:
+    """000-E3: file and line, exit code 1."""
     settle(project, "{'A': {'ENGINE': 'memory'}, 'B': {'ENGINE': 'memory'}}", source=source)
     done = run("initdb")
     assert (done.exit_code, done.stdout) == (1, "")
@@ -234,6 +235,7 @@ def test_the_module_models_is_used_where_none_is_named_and_said_once(project: Pa
 
 @pytest.mark.parametrize("command", ["initdb", "health"])
 def test_without_settings_every_command_says_what_to_do(command: str, project: Path) -> None:
+    """002-13: exit code 1, and settings.py is named."""
     done = run(command)
     assert (done.exit_code, done.stdout) == (1, "")
     assert "settings.py" in done.stderr
@@ -254,6 +256,7 @@ def test_without_settings_every_command_says_what_to_do(command: str, project: P
     ],
 )
 def test_broken_settings_are_one_error(project: Path, command: str, text: str, said: str) -> None:
+    """002-E1: ``DB_CONFIG:`` is told from a name that is not there."""
     (project / "settings.py").write_text(text)
     done = run(command)
     assert (done.exit_code, done.stdout) == (1, "")

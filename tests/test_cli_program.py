@@ -216,6 +216,7 @@ RAISES = "raise RuntimeError('cannot log in with ' + settings.password.reveal())
 def test_an_error_that_is_not_ours_is_one_line_and_hides_the_password(
     project: Path, arguments: list[str]
 ) -> None:
+    """003-12: in no output of a command."""
     done = run_process("health", *arguments, **with_engine(project, RAISES))
     assert done.returncode == 1
     assert "RuntimeError: cannot log in with ***" in (done.stdout if "--json" in arguments else done.stderr)

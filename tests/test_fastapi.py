@@ -288,16 +288,6 @@ def test_health_falls_back_to_the_driver_that_is_there(monkeypatch: pytest.Monke
 # -- what is installed ------------------------------------------------------------------------------------------------
 
 
-def test_without_fastapi_the_error_has_the_line_for_pip() -> None:
-    code = "import sys; sys.modules['fastapi'] = None\nimport db_plugins.fastapi"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert (
-        'ConfigError: db_plugins.fastapi needs FastAPI, which is not installed; pip install "db-plugins-core[fastapi]"'
-        in done.stderr
-    )
-
-
 @pytest.mark.parametrize(
     ("version", "usable"), [("0.110.0", True), ("0.117.1", True), ("0.118.0", False), ("0.120.4", False)]
 )

@@ -46,6 +46,7 @@ def test_the_core_imports_no_driver() -> None:
     "code", ["import db_plugins", "import db_plugins; db_plugins.connect", "import db_plugins.cli"]
 )
 def test_importing_loads_no_engine_and_no_sqlalchemy(code: str) -> None:
+    """000-01: the core is imported without what only engines need."""
     loaded = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys\nprint(*sys.modules)"],
         capture_output=True,

@@ -190,19 +190,3 @@ def test_sqlmodel_has_its_values_as_soon_as_the_object_is_made() -> None:
     assert hero.id.version == 7
     assert hero.created_at.tzinfo is not None
     assert set(hero.model_dump()) == {"id", "name", "created_at", "updated_at"}
-
-
-def test_without_sqlmodel_the_error_says_what_to_install() -> None:
-    code = (
-        "import sys\n"
-        "sys.modules['sqlmodel'] = None\n"
-        "from db_plugins.errors import ConfigError\n"
-        "try:\n"
-        "    import db_plugins.sqlmodel\n"
-        "except ConfigError as error:\n"
-        "    print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == (
-        'db_plugins.sqlmodel needs SQLModel, which is not installed; pip install "db-plugins-core[sqlmodel]"'
-    )

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 
 @on(*EVERYWHERE)
 def test_get_gives_one_or_none(connect: Connect) -> None:
-    """002-07: the object of this key, or None, the same on every engine."""
+    """002-01, 002-07: the object of this key, or None, the same on every engine."""
     objects = connect(Alerce).query(Alerce)
     objects.insert({"oid": "ZTF1", "ndet": 5})
     assert objects.get("ZTF1").ndet == 5

@@ -100,7 +100,7 @@ def made_by_create_all(project: Project, models: str | None = None) -> dict[str,
 @on(*ENGINES)
 def test_initdb_makes_all_and_writes_the_first_revision(project: Project) -> None:
     """002-18: tables or collections and their indexes; again and again, with rows kept. 002-27: what it made is stamped, so
-    nothing differs after it and nothing is played again."""
+    nothing differs after it and nothing is played again. 002-17: the servers' password is ``s3cr3t@:/p%``."""
     project.models(MODELS)
     first = project.entry_told("initdb")
     assert (sorted(first["made"]), first["existing"], first["revision"]) == (["Comet", "Star"], [], "initial")
@@ -147,7 +147,7 @@ def test_making_a_revision_changes_no_database(project: Project) -> None:
 @on(*ENGINES)
 def test_migrate_on_an_empty_database_gives_the_models_schema(project: Project) -> None:
     """002-23: to the latest, and twice with exit code 0; the schema is that of the models. What CI does: `dbp check` after
-    it has nothing to say, and exit code 3 as soon as somebody forgets a revision."""
+    it has nothing to say, and exit code 3 as soon as somebody forgets a revision. 002-17: with a password of ``@ : / %``."""
     project.models(MODELS)
     project.run("initdb")
     project.models(CHANGED)

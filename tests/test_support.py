@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 import json
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from scripts import script
 
 from db_plugins import Capability
 from db_plugins.testing import support
@@ -20,12 +20,7 @@ ROOT = Path(__file__).parents[1]
 
 
 def load_generator() -> Any:
-    spec = importlib.util.spec_from_file_location("generate_matrix", ROOT / "docs/generate_matrix.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return script("docs/generate_matrix.py")
 
 
 GENERATOR = load_generator()
