@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import signal
 import subprocess
 import sys
 import termios
@@ -257,6 +258,13 @@ def test_the_banner_says_what_there_is() -> None:
 # -- prompts -----------------------------------------------------------------------------------------------------------
 
 
+def _at_a_terminal() -> None:
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # which a run in the background ignores, and its children with it
+
+
 class Terminal:
     """``dbp shell`` at a pseudo-terminal, which is its controlling one: Ctrl-C interrupts."""
 
@@ -269,7 +277,7 @@ class Terminal:
             stdout=slave,
             stderr=slave,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+            preexec_fn=_at_a_terminal,
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),

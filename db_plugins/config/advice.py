@@ -57,10 +57,11 @@ def _imports(name: str, place: tuple[Path, int] | None) -> Iterator[str]:
 
 
 def _wrong_enum(error: BaseException) -> str | None:
-    # 3.11 says "has no members defined", 3.12 "has no members; specify `names=()` if …".
-    if isinstance(error, TypeError) and str(error).startswith("<enum 'Enum'> has no members"):
+    # 3.11 says "… is not a valid Enum", from 3.11.4 on "has no members defined", 3.12 "has no members; specify `names=()` if …".
+    said = str(error)
+    if said.startswith("<enum 'Enum'> has no members") or said.endswith(" is not a valid Enum"):
         return ENUM.format("Status", "Status")
-    given = re.search(r"expected, got <enum '(\w+)'>", str(error))
+    given = re.search(r"expected, got <enum '(\w+)'>", said)
     return ENUM.format(given[1], given[1]) if given else None
 
 
