@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import secrets
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """PyMongo 4.20 drops the socket of a connection whose making is cancelled, which ``close()`` does to those on which it
     watches the server (``_async_create_connection`` closes it for an OSError only): Python closes it, and warns."""
     item.add_marker(pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning"))
+
+
+@pytest.fixture(autouse=True)
+def _dropped_sockets_are_found_here() -> Iterator[None]:
+    """And not in a later test of others."""
+    yield
+    gc.collect(1)
 
 
 @pytest.fixture
