@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,14 +39,28 @@ class Snake(Planned):
     tail_id: Mapped[int] = mapped_column(sa.ForeignKey("odd_snake.id"))
 
 
+OPENED: list[db_plugins.Database] = []
+
+
+@pytest.fixture(autouse=True)
+def _closed() -> Iterator[None]:
+    """Whatever a test opened is closed after it."""
+    yield
+    while OPENED:
+        OPENED.pop().close()
+
+
 def memory(*models: type, **more: Any) -> db_plugins.Database:
-    db = db_plugins.connect({"ENGINE": "memory", **more}, models=models)
-    db.create_all()
-    return db
+    return _made({"ENGINE": "memory", **more}, models)
 
 
 def sqlite(*models: type, name: str = ":memory:") -> db_plugins.Database:
-    db = db_plugins.connect({"ENGINE": "sqlite", "DB_NAME": name}, models=models)
+    return _made({"ENGINE": "sqlite", "DB_NAME": name}, models)
+
+
+def _made(entry: dict[str, Any], models: Sequence[type]) -> db_plugins.Database:
+    db = db_plugins.connect(entry, models=models)
+    OPENED.append(db)
     db.create_all()
     return db
 
