@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -282,3 +283,26 @@ def test_who_listens_from_the_middle_of_a_transaction_hears_its_writes(db: Any) 
         sa.event.listen(engine, "before_cursor_execute", lambda *given: heard.append(given[2]))
         tx.query(Shop).insert({"name": "b"})
     assert [text.partition(" (")[0] for text in heard] == ["INSERT INTO shop"]
+
+
+def test_an_interruption_while_rows_are_met_is_one(db: db_plugins.Database) -> None:
+    """SQLite calls the function that counts them: an exception raised inside would become an error of SQLite's."""
+
+    def interrupted(*_about: object) -> None:
+        raise KeyboardInterrupt
+
+    rows = [{"id": n, "name": f"shop {n}"} for n in range(30_000)]
+    before = signal.signal(signal.SIGUSR1, interrupted)
+    try:
+        db.query(Shop).bulk_insert(rows)
+        for delay in (0.01, 0.02, 0.03):
+            soon = threading.Timer(
+                delay, signal.pthread_kill, [threading.main_thread().ident, signal.SIGUSR1]
+            )
+            with pytest.raises(KeyboardInterrupt):
+                soon.start()
+                while True:
+                    db.query(Shop).bulk_insert(rows, on_conflict="update")
+        assert db.query(Shop).count() == 30_000
+    finally:
+        signal.signal(signal.SIGUSR1, before)
