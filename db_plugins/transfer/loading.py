@@ -110,6 +110,7 @@ def _begin(journal: Journal, side: Side, on_conflict: OnConflict, *, resume: boo
     state = journal.state(side.info)
     if resume:
         if state is None and on_conflict == "error" and side.query.exists():
+            journal.clear()  # a load that was killed at its very end may have left an empty table of notes
             raise TransferError(
                 f"no load of this file into {side.info.name} is under way, and there are rows: it may be complete",
                 hint="leave resume (--resume) out to load every line",
