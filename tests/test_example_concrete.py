@@ -342,7 +342,7 @@ def test_a_model_without_its_table(folder: Path) -> None:
     db = db_plugins.connect("sqlite:///x.db", models=[Tabled])
     with pytest.raises(UnmappedInstanceError) as caught, db.session() as session:
         session.add(Untabled())
-    assert caught.value.__notes__ == ["write class Untabled(…, table=True)"]
+    assert caught.value.__notes__ == ["add table=True: class Untabled(…, table=True)"]
     with pytest.raises(db_plugins.InvalidValueError, match=remedy):
         db.query(Untabled)
     with pytest.raises(db_plugins.ConfigError, match=remedy):

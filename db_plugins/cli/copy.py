@@ -114,7 +114,9 @@ def _report(run: Run, done: Copied, source: str, target: str, *, dry_run: bool, 
         carried = done.rows - done.unfit_count
         run.say(f"{source} → {target}: {carried:,} of {plural(done.rows, 'row')} {of} can be copied")
     else:
-        run.say(f"{source} → {target}: {plural(done.rows, 'row')} {of}: {_became(done, resumed=resumed)}")
+        run.say(
+            f"{source} → {target}: {plural(done.rows, 'row')} {of}: {counted(done.tables, resumed=resumed)}"
+        )
     for unfit in done.unfit:
         run.say(f"  {unfit}")
     if done.verified is not None:
@@ -129,15 +131,6 @@ def _report(run: Run, done: Copied, source: str, target: str, *, dry_run: bool, 
                 hint="correct them, or leave them out with --skip-invalid FILE",
             )
         )
-
-
-def _became(done: Copied, *, resumed: bool) -> str:
-    """What became of the rows of all models."""
-    from ..transfer import Loaded
-
-    counts = ("rows", "inserted", "updated", "ignored", "skipped")
-    sums = {name: sum(getattr(table, name) for table in done.tables) for name in counts}
-    return counted(Loaded(**sums), resumed=resumed)
 
 
 def _verified(verified: Verified, target: str) -> str:

@@ -108,7 +108,7 @@ def command(
         ignored=done.ignored,
         skipped=done.skipped,
     )
-    said = counted(done, resumed=resume)
+    said = counted([done], resumed=resume)
     run.say(f"{file} → {entry.name}: {plural(done.rows, 'row')} of {model}: {said}")
     if done.skipped:
         run.note(f"left out: {plural(done.skipped, 'line')}, see {skip_invalid}")

@@ -121,16 +121,12 @@ def resumable(run: Run, *, quiet: bool) -> Iterator[Callable[[Progress], None]]:
         raise
 
 
-def counted(done: CopiedTable | Loaded, *, resumed: bool) -> str:
-    """``60,000 rows of Star: 58,000 inserted, 2,000 before``: what became of the rows."""
-    counts = {
-        "inserted": done.inserted,
-        "updated": done.updated,
-        "ignored": done.ignored,
-        "skipped": done.skipped,
-    }
+def counted(done: Sequence[CopiedTable | Loaded], *, resumed: bool) -> str:
+    """``58,000 inserted, 2,000 before``: what became of the rows of all of these."""
+    names = ("inserted", "updated", "ignored", "skipped")
+    counts = {name: sum(getattr(each, name) for each in done) for name in names}
     if resumed:
-        counts["before"] = done.rows - sum(counts.values())
+        counts["before"] = sum(each.rows for each in done) - sum(counts.values())
     return ", ".join(f"{count:,} {what}" for what, count in counts.items() if count > 0) or "nothing to do"
 
 

@@ -131,9 +131,9 @@ def is_mapped(candidate: type) -> bool:
 
 
 def _why_not_mapped(candidate: Any) -> str:
-    if any(base.__module__.startswith("sqlmodel") for base in getattr(candidate, "__mro__", ())):
-        return f"add table=True: class {candidate.__name__}(…, table=True)"
-    return "give it a __tablename__ and a declarative base"
+    from ..models.describe import why_not_mapped  # settings are read without SQLAlchemy
+
+    return why_not_mapped(candidate) if isinstance(candidate, type) else "name a class"
 
 
 def _why_none(module: ModuleType, classes: Sequence[type]) -> str:

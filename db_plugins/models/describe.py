@@ -232,11 +232,11 @@ def _mapper_of(model: Any) -> Mapper[Any]:
 def why_not_mapped(model: type) -> str:
     """What to write, so that this class is a mapped one."""
     if any(base.__module__.startswith("sqlmodel") for base in model.__mro__):
-        return f"write class {model.__name__}(…, table=True)"
+        return f"add table=True: class {model.__name__}(…, table=True)"
     for name in vars(model):
         if name != "__tablename__" and name.replace("s", "") == "__tablename__".replace("s", ""):
             return f"it has {name}: write __tablename__"
-    return "derive it from a DeclarativeBase and give it __tablename__"
+    return "give it a __tablename__ and a declarative base"
 
 
 def _read(model: type, mapper: Mapper[Any]) -> ModelInfo:
